@@ -1,0 +1,77 @@
+"""Adopting: the deliberate way on where a ledger is not the one that this key folder last signed.
+
+A moved file, a new machine, a restored backup. The operator names a checkpoint that they kept; the ledger must be
+consistent with it, and the adoption is a row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from safeloop.errors import LedgerError, ProofError, VerificationError
+from safeloop.ledger import merkle, seal
+from safeloop.ledger.keys import KeyFolder
+from safeloop.ledger.ledger import Ledger
+from safeloop.ledger.note import Checkpoint, verify_checkpoint
+from safeloop.ledger.rows import LEDGER_SESSION, Draft, Row
+from safeloop.ledger.site import Site, existing_site, read_head, real_path, remember_site
+from safeloop.ledger.state import State, StateFile, create_state
+from safeloop.ledger.store.rows import RowStore
+
+_TIMEOUT_S = 30.0
+
+
+def adopt(db_path: str | os.PathLike[str], note: str, *, keys: Path | None = None) -> Row:
+    """Take a ledger as it lies, if it extends a checkpoint that was kept, and record that this was done.
+
+    Args:
+        note: The signed checkpoint; what came after it is taken on the operator's word.
+
+    Raises:
+        LedgerError: There is no ledger of these keys at this path.
+        VerificationError: The checkpoint is not of this log, or the ledger does not extend it.
+    """
+    path, folder = real_path(db_path), KeyFolder(keys)
+    site = existing_site(path, folder)
+    kept = verify_checkpoint(note, site.verifier)
+    with contextlib.closing(RowStore(path, read_only=True)) as store:
+        head = read_head(store.head(), site)
+        _check_extends(kept, head, store, path)
+    _overwrite_state(site, State(path, head.size, head.root))
+    remember_site(path, site, folder)
+    with contextlib.closing(Ledger(path, keys=folder.path, create=False)) as ledger:
+        data = {"event": "adopt", "key": site.verifier.vkey, "proof": None, "not_after_size": None, "checkpoint": note}
+        return ledger.append(lambda _: (Draft(LEDGER_SESSION, "key", data),))[0]
+
+
+def _check_extends(kept: Checkpoint, head: Checkpoint, store: RowStore, path: Path) -> None:
+    """Compute the tree from the rows themselves: stored hashes are not evidence."""
+    if kept.size > head.size:
+        raise ProofError(
+            f"{path} has {head.size} rows, fewer than the {kept.size} of the checkpoint: it is not its continuation",
+            hint="restore the newest file, or adopt with the checkpoint that belongs to this one",
+        )
+    frontier = merkle.Frontier()
+    root = frontier.root()
+    for idx, body, signature in store.rows():
+        if idx != frontier.size:
+            raise VerificationError(f"{path}: row {frontier.size + 1} is missing", hint="safeloop audit")
+        frontier.append(seal.leaf(body, signature))
+        if frontier.size == kept.size:
+            root = frontier.root()
+    if kept.size == 0:
+        root = merkle.EMPTY_ROOT
+    if root != kept.root:
+        raise ProofError(f"{path} is not the history of this checkpoint", hint="safeloop audit --checkpoint NOTE")
+    if (frontier.size, frontier.root()) != (head.size, head.root):
+        raise VerificationError(f"{path}: its rows are not those that its head signs", hint="safeloop audit")
+
+
+def _overwrite_state(site: Site, state: State) -> None:
+    if site.state is None:
+        raise LedgerError("a ledger in memory has no state to adopt")
+    create_state(site.state, state)
+    with contextlib.closing(StateFile(site.state)) as file, file.locked(_TIMEOUT_S):
+        file.overwrite(state)

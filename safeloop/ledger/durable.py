@@ -1,0 +1,73 @@
+"""Small files that must survive a power cut whole or not at all: 0600, in folders of 0700."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from safeloop.errors import KeyUnusable
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, readable by its owner only, and whichever parents are missing.
+
+    Raises:
+        KeyUnusable: Something else is in the way, or it cannot be made.
+    """
+    try:
+        for folder in (*reversed(path.parents), path):
+            if not folder.is_dir():
+                folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise KeyUnusable(f"folder {path} cannot be made: {error.strerror}", hint=f"ls -ld {path}") from None
+
+
+def create_file(path: Path, data: bytes) -> bool:
+    """Create a file durably; False, and nothing changed, if it is there already."""
+    with _temporary(path, data) as temporary:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        sync_folder(path.parent)
+        return True
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file durably in place of what is there."""
+    with _temporary(path, data) as temporary:
+        temporary.replace(path)
+        sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make a folder's entries durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _temporary(path: Path, data: bytes) -> Iterator[Path]:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            remaining = memoryview(data)
+            while remaining:
+                remaining = remaining[os.write(descriptor, remaining) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        yield temporary
+    except OSError as error:
+        hint = f"ls -ld {path.parent}; df {path.parent}"
+        raise KeyUnusable(f"{path} cannot be written: {error.strerror}", hint=hint) from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()

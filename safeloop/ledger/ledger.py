@@ -1,0 +1,264 @@
+"""The ledger as programs use it: append under a rule, read a session, and the tutorial's own verbs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from safeloop.errors import SettingError
+from safeloop.ledger import seal
+from safeloop.ledger.content import SALT_BYTES, Content
+from safeloop.ledger.files import Edge, OpenFiles, SharedFiles
+from safeloop.ledger.keys import KeyFolder
+from safeloop.ledger.kinds import check_data
+from safeloop.ledger.merkle import Node
+from safeloop.ledger.note import Checkpoint
+from safeloop.ledger.rows import LEDGER_SESSION, Draft, Row, encode_body, is_session_id, parse_row, sealed_row, timestamp
+from safeloop.ledger.site import MEMORY, memory_site, open_site, read_head, real_path
+from safeloop.ledger.store.database import BUSY_TIMEOUT_S
+from safeloop.ledger.visible import visible
+
+CIRCUIT_BREAKER = "circuit_breaker"
+Clock = Callable[[], datetime]
+
+# What a row written by hand cannot say; it is null there.
+_UNKNOWN_TO_BREACHES_BY_HAND: tuple[str, ...] = ("scope", "limit", "spent", "next_at_most")
+_UNKNOWN_TO_TURNS_BY_HAND: tuple[str, ...] = (
+    "attempt", "intent", "model", "response", "stop_reason", "usage", "cost_microusd", "elapsed_ms", "overrun",
+)
+
+
+@dataclass(frozen=True)
+class LedgerRow:
+    """A `turn` or `breach` row with the tutorial's field names.
+
+    Attributes:
+        id: Position in the ledger, from 1.
+        input_hash: SHA-256 of the task, hex.
+        pass_fail: The loop reached this row legitimately; not that the answer is good.
+        created_at: The writer's clock, RFC 3339 UTC.
+    """
+
+    id: int
+    session_id: str
+    turn_count: int
+    state_origin: str
+    input_hash: str
+    token_delta: int
+    execution_time_ms: int
+    pass_fail: bool
+    breach_reason: str | None
+    created_at: str
+
+    @classmethod
+    def of(cls, row: Row) -> LedgerRow:
+        """Take the fields of a `turn` or `breach` row."""
+        data = row.data
+        return cls(
+            row.id, row.session, data["turn"], data["state_origin"], data["input_hash"], data["token_delta"],
+            data["execution_time_ms"], data["pass_fail"], data["breach_reason"], row.at,
+        )
+
+
+class View:
+    """What a rule may see while it decides: the ledger under the write lock."""
+
+    def __init__(self, files: OpenFiles, edge: Edge) -> None:
+        self._files = files
+        self.size = edge.frontier.size
+
+    def session(self, session: str) -> tuple[Row, ...]:
+        """Return a session's rows, in order."""
+        return tuple(parse_row(*stored) for stored in self._files.rows.rows_of(session))
+
+    def has(self, session: str, kind: str) -> bool:
+        """Say whether a session has a row of this kind."""
+        return self._files.rows.has(session, kind)
+
+    def kinds(self, *kinds: str) -> tuple[Row, ...]:
+        """Return all rows of these kinds, in order."""
+        return tuple(parse_row(*stored) for stored in self._files.rows.rows_of_kinds(kinds))
+
+
+Rule = Callable[[View], Iterable[Draft]]
+
+
+class Ledger:
+    """An append-only log of signed rows in one SQLite file.
+
+    The file and its keys are made where they are missing. It may be used from several threads, and survives a
+    fork by opening its files again.
+
+    Args:
+        db_path: Where it lies; `:memory:` keeps it, and throwaway keys, in memory.
+        keys: The key folder; None is `SAFELOOP_KEYS`, else the XDG config folder.
+        clock: Returns the time for `at`, aware and in UTC.
+        create: False refuses to make what is not there.
+        timeout_s: How long to wait for another writer, in seconds.
+
+    Raises:
+        LedgerError: There is no ledger to be had at this path; subclasses and hint say why.
+    """
+
+    def __init__(
+        self,
+        db_path: str | os.PathLike[str] = "ledger.db",
+        *,
+        keys: str | os.PathLike[str] | None = None,
+        clock: Clock = lambda: datetime.now(UTC),
+        create: bool = True,
+        timeout_s: float = BUSY_TIMEOUT_S,
+    ) -> None:
+        self.db_path = db_path
+        self._clock = clock
+        if db_path == MEMORY:
+            self._site = memory_site()
+        else:
+            self._site = open_site(real_path(db_path), KeyFolder(keys), create=create)
+        self._files = SharedFiles(self._site, timeout_s)
+        # The tutorial's programs never close a ledger; its files are closed with it, or at the end.
+        self._finalizer = weakref.finalize(self, self._files.close)
+
+    @property
+    def origin(self) -> str:
+        """The ledger's name, which every row states."""
+        return self._site.origin
+
+    def append(self, decide: Rule) -> tuple[Row, ...]:
+        """Let a rule see the rows under the write lock, and add the rows that it returns: all or none.
+
+        Content is durable before the row that names it; the rows are durable when this returns.
+
+        Args:
+            decide: Called once. Whatever it raises leaves the ledger as it was.
+
+        Raises:
+            LedgerError: Locked, unusable, or not the ledger that was last signed.
+            EncodingError: A draft breaks the format.
+            RuntimeError: Called from within a rule.
+        """
+        with self._files.use() as files, files.writing() as edge:
+            drafts = tuple(decide(View(files, edge)))
+            if not drafts:
+                return ()
+            rows, nodes = self._seal(drafts, files, edge)
+            files.contents.put(content for draft in drafts for content in draft.contents)
+            head = self._site.sign_head(edge.frontier.size, edge.frontier.root())
+            files.rows.extend(((row.idx, row.body, row.sig) for row in rows), nodes, head)
+            return rows
+
+    def rows(self, session: str) -> tuple[Row, ...]:
+        """Return a session's rows, in order; none if it is unknown."""
+        with self._files.use() as files:
+            return tuple(parse_row(*stored) for stored in files.rows.rows_of(session))
+
+    def rows_of_kinds(self, *kinds: str) -> tuple[Row, ...]:
+        """Return all rows of these kinds, in order."""
+        with self._files.use() as files:
+            return tuple(parse_row(*stored) for stored in files.rows.rows_of_kinds(kinds))
+
+    def content(self, data: bytes, media_type: str) -> Content:
+        """Give bytes a fresh salt, so that a draft can commit to them."""
+        return Content(data, media_type, secrets.token_bytes(SALT_BYTES))
+
+    def read_content(self, commitment: Mapping[str, Any]) -> bytes | None:
+        """Return what a row committed to, or None if it is no longer kept.
+
+        Raises:
+            VerificationError: What is kept is not what was committed.
+        """
+        with self._files.use() as files:
+            return files.contents.get(commitment)
+
+    def head(self) -> tuple[Checkpoint, str]:
+        """Return the newest checkpoint and its signed note."""
+        with self._files.use() as files:
+            note = files.rows.head()
+            return read_head(note, self._site), note or ""
+
+    def close(self) -> None:
+        """Close the files; using the ledger afterwards is a RuntimeError, closing it again is not."""
+        self._files.close()
+
+    def write(
+        self,
+        session_id: str,
+        turn_count: int,
+        state_origin: str,
+        input_str: str,
+        token_delta: int,
+        execution_time_ms: int,
+        pass_fail: bool,
+        breach_reason: str | None = None,
+    ) -> int:
+        """Write one row by hand, as in the tutorial; its session is ungoverned and never releasable.
+
+        Args:
+            input_str: Hashed, never kept.
+
+        Returns:
+            The row's number, from 1.
+
+        Raises:
+            RuntimeError: The session was opened by a loop, which alone writes its rows.
+            SettingError: Not an id that a session can have.
+            EncodingError: A value that a row cannot hold.
+        """
+        if not is_session_id(session_id):
+            raise SettingError(f"{visible(str(session_id), 60)!r} cannot be a session's id")
+        facts: dict[str, Any] = {
+            "turn": turn_count, "state_origin": visible(state_origin), "token_delta": token_delta,
+            "input_hash": hashlib.sha256(input_str.encode("utf-8", "surrogatepass")).hexdigest(),
+            "execution_time_ms": execution_time_ms, "pass_fail": bool(pass_fail),
+            "breach_reason": None if breach_reason is None else visible(breach_reason),
+        }
+        if state_origin == CIRCUIT_BREAKER:
+            kind, unknown = "breach", _UNKNOWN_TO_BREACHES_BY_HAND
+            facts |= {"pass_fail": False, "token_delta": 0, "execution_time_ms": 0}
+            facts["breach_reason"] = facts["breach_reason"] or "unknown"
+        else:
+            kind, unknown = "turn", _UNKNOWN_TO_TURNS_BY_HAND
+        draft = Draft(session_id, kind, facts | dict.fromkeys(unknown))
+        return self.append(lambda view: _by_hand(view, draft))[0].id
+
+    def get_session(self, session_id: str) -> list[LedgerRow]:
+        """Return a session's `turn` and `breach` rows, oldest first; none if it is unknown."""
+        return [LedgerRow.of(row) for row in self.rows(session_id) if row.kind in ("turn", "breach")]
+
+    def get_all(self) -> list[LedgerRow]:
+        """Return every `turn` and `breach` row, oldest first."""
+        return [LedgerRow.of(row) for row in self.rows_of_kinds("turn", "breach")]
+
+    def _seal(self, drafts: tuple[Draft, ...], files: OpenFiles, edge: Edge) -> tuple[tuple[Row, ...], list[Node]]:
+        """Give drafts their place, chain and signature, and grow the edge by their leaves."""
+        rows: list[Row] = []
+        nodes: list[Node] = []
+        writer = self._site.writer
+        for draft in drafts:
+            _check_draft(draft)
+            n, prev = files.tail(edge, draft.session)
+            at = timestamp(self._clock().astimezone(UTC))
+            body = encode_body(draft, ledger=self.origin, n=n, prev=prev, at=at, writer=writer.key_id)
+            row = sealed_row(edge.frontier.size, body, writer.sign(seal.pae(body)))
+            nodes += edge.frontier.append(bytes.fromhex(row.leaf))
+            edge.tails[draft.session] = (n + 1, row.leaf)
+            rows.append(row)
+        return tuple(rows), nodes
+
+
+def _check_draft(draft: Draft) -> None:
+    if draft.session != LEDGER_SESSION and not is_session_id(draft.session):
+        raise SettingError(f"{visible(draft.session, 60)!r} cannot be a session's id")
+    check_data(draft.kind, draft.data)
+
+
+def _by_hand(view: View, draft: Draft) -> tuple[Draft, ...]:
+    if view.has(draft.session, "open"):
+        raise RuntimeError(f"session {draft.session} was opened by a loop: only the loop writes its rows")
+    return (draft,)

@@ -1,0 +1,133 @@
+"""A ledger as judges read it: stored bytes only, one snapshot, nothing created and nothing changed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from safeloop.errors import LedgerError, VerificationError
+from safeloop.ledger.note import parse_checkpoint
+from safeloop.ledger.site import real_path
+from safeloop.ledger.store import schema
+from safeloop.ledger.store.contents import ContentStore, content_path
+from safeloop.ledger.store.rows import RowStore, StoredRow
+from safeloop.ledger.visible import visible
+
+
+class LedgerReader:
+    """An open ledger that is never written.
+
+    Args:
+        db_path: Where it lies.
+
+    Raises:
+        LedgerError: There is none, or it is not one; see the hint.
+    """
+
+    def __init__(self, db_path: str | os.PathLike[str]) -> None:
+        self.path: Path = real_path(db_path)
+        with contextlib.ExitStack() as stack:
+            self._rows = RowStore(self.path, read_only=True)
+            stack.callback(self._rows.close)
+            self._contents = ContentStore(content_path(self.path), read_only=True)
+            stack.callback(self._contents.close)
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> LedgerReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
+        self._stack.close()
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """See one state of the ledger until the end, whatever is appended meanwhile."""
+        with self._rows.snapshot():
+            yield
+
+    def origin(self) -> str:
+        """Return the origin that the head claims; nothing is verified.
+
+        Raises:
+            LedgerError: There is no head that could claim one.
+        """
+        try:
+            return parse_checkpoint(self._rows.head() or "").origin
+        except VerificationError as error:
+            raise LedgerError(f"{self.path} has no usable head: {error}", hint="restore it from a backup") from None
+
+    def head(self) -> str | None:
+        """Return the head's signed note, unverified."""
+        return self._rows.head()
+
+    def size(self) -> int:
+        """Return one more than the last row's position."""
+        return self._rows.size()
+
+    def rows(self) -> Iterator[StoredRow]:
+        """Yield every row by position as (idx, body, signature), unverified; memory is flat."""
+        return self._rows.rows()
+
+    def nodes(self) -> Iterator[tuple[int, int, object]]:
+        """Yield the stored hashes of the tree as (level, index, hash), for comparison with recomputed ones."""
+        return self._rows.nodes()
+
+    def node(self, level: int, index: int) -> bytes:
+        """Return one stored hash of the tree; derived data, good for proofs that are then verified."""
+        return self._rows.node(level, index)
+
+    def nodes_of(self, level: int) -> Iterator[tuple[int, object]]:
+        """Yield the stored hashes of one level of the tree as (index, hash); levels may be read side by side."""
+        return self._rows.nodes_of(level)
+
+    def node_count(self) -> int:
+        """Return how many hashes of the tree are stored."""
+        return self._rows.node_count()
+
+    def index_faults(self) -> Iterator[tuple[str, int | None]]:
+        """Yield (index, idx) for rows that an index hides, and (index, None) if it lists others than the rows."""
+        return self._rows.index_faults()
+
+    def sessions(self) -> Iterator[str]:
+        """Yield the sessions in the order of their first rows; quick, and good for finding one's way only."""
+        return self._rows.sessions()
+
+    def schema_is_intact(self) -> bool:
+        """Say whether every table, index, trigger and view is exactly the format's."""
+        return self._rows.schema() == schema.STATEMENTS
+
+    def schema_faults(self) -> tuple[str, ...]:
+        """Return the beginnings of statements that the format has and the file lacks, and the other way round."""
+        found = self._rows.schema()
+        lacking = [f"lacks {_beginning(text)}" for text in schema.STATEMENTS if text not in found]
+        foreign = [f"has {_beginning(text)}" for text in found if text not in schema.STATEMENTS]
+        other = [] if self.schema_is_intact() else ["has the format's statements in another order, or twice"]
+        return tuple(lacking + foreign) or tuple(other)
+
+    def has_tables(self) -> bool:
+        """Say whether rows, hashes and head are tables, and not views of that name."""
+        return self._rows.tables() >= {"row", "node", "head"}
+
+    def has_contents(self) -> bool:
+        """Say whether there is a content database beside the ledger."""
+        return content_path(self.path).exists()
+
+    def read_content(self, commitment: Mapping[str, Any]) -> bytes | None:
+        """Return what a row committed to, or None if it is not kept.
+
+        Raises:
+            VerificationError: What is kept is not what was committed.
+        """
+        return self._contents.get(commitment)
+
+
+def _beginning(statement: object) -> str:
+    """Name a statement of the schema by its first words."""
+    return visible(" ".join(str(statement).split()[:3]), 80)

@@ -1,0 +1,186 @@
+"""Rows: the nine keys of a body, and what a writer drafts before the store completes it.
+
+Pure: bytes in, values out. A row is judged on its stored bytes first and parsed only then.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from safeloop.errors import EncodingError
+from safeloop.ledger import seal
+from safeloop.ledger.encoding import MAX_BODY_BYTES, encode, parse
+
+if TYPE_CHECKING:
+    from safeloop.ledger.content import Content
+
+VERSION = 1
+NO_ROW = "0" * 64  # `prev` of a session's first row
+LEDGER_SESSION = "ledger"  # rows about the ledger as a whole
+RESERVED_SESSIONS = frozenset({"latest", LEDGER_SESSION})
+
+_KEYS = frozenset({"at", "data", "kind", "ledger", "n", "prev", "session", "v", "writer"})
+_AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\Z", re.ASCII)
+_HEX = re.compile(r"[0-9a-f]{64}\Z")
+_KIND = re.compile(r"[a-z_]{1,32}\Z")
+_ORIGIN = re.compile(r"(?=.{1,200}\Z)[a-z0-9.-]+(/[a-z0-9._-]+)+\Z")
+_SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
+
+
+class UnknownVersion(EncodingError):
+    """The row is of a version that this reader does not know; its bytes still stand in the tree."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A row before it has a place: the store adds position, chain, time, writer and signature.
+
+    Attributes:
+        session: The session's id.
+        kind: One of the kinds of the format.
+        data: The kind's closed object.
+        contents: What `data` commits to; it is durable before the row is.
+    """
+
+    session: str
+    kind: str
+    data: Mapping[str, Any]
+    contents: tuple[Content, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row, parsed from its stored bytes.
+
+    Attributes:
+        idx: Position in the ledger, from 0; people see `idx + 1`.
+        body: The stored bytes, which the signature covers.
+        sig: Ed25519, 64 bytes.
+        at: The writer's clock, RFC 3339 UTC: a claim.
+        data: The kind's object.
+        n: Position within the session, from 0.
+        prev: Leaf hash of the session's row `n-1`, hex.
+        writer: SHA-256 of the writer's raw public key, hex.
+        leaf: This row's leaf hash, hex.
+    """
+
+    idx: int
+    body: bytes = field(repr=False)
+    sig: bytes = field(repr=False)
+    at: str
+    data: dict[str, Any]
+    kind: str
+    ledger: str
+    n: int
+    prev: str
+    session: str
+    writer: str
+    leaf: str
+
+    @property
+    def id(self) -> int:
+        """The number that people and the tutorial see."""
+        return self.idx + 1
+
+
+def parse_row(idx: int, body: bytes, signature: bytes) -> Row:
+    """Parse a stored row strictly; the signature is not checked here.
+
+    Raises:
+        UnknownVersion: A version other than 1.
+        EncodingError: Any departure from the format, with the reason.
+    """
+    if len(signature) != seal.SIGNATURE_BYTES:
+        raise EncodingError(f"the signature has {len(signature)} bytes, not {seal.SIGNATURE_BYTES}")
+    if len(body) > MAX_BODY_BYTES:
+        raise EncodingError(f"the body has {len(body)} bytes, more than {MAX_BODY_BYTES}")
+    value = parse(body)
+    check_envelope(value)
+    return _row(idx, body, signature, value)
+
+
+def sealed_row(idx: int, body: bytes, signature: bytes) -> Row:
+    """Return the row of a body that `encode_body` has just made; its strictness is not spent twice.
+
+    The values are the bytes' own, so that no caller who keeps its draft can change the row.
+    """
+    return _row(idx, body, signature, json.loads(body))
+
+
+def encode_body(draft: Draft, *, ledger: str, n: int, prev: str, at: str, writer: str) -> bytes:
+    """Return the exact bytes of a drafted row.
+
+    Raises:
+        EncodingError: The draft breaks the format; nothing was written.
+    """
+    value = {
+        "at": at, "data": dict(draft.data), "kind": draft.kind, "ledger": ledger, "n": n, "prev": prev,
+        "session": draft.session, "v": VERSION, "writer": writer,
+    }
+    check_envelope(value)
+    body = encode(value)
+    if len(body) > MAX_BODY_BYTES:
+        raise EncodingError(f"a {draft.kind} row of {len(body)} bytes is longer than {MAX_BODY_BYTES}")
+    return body
+
+
+def check_envelope(value: Any) -> None:
+    """Check the nine keys and their forms.
+
+    Raises:
+        UnknownVersion: A version other than 1.
+        EncodingError: Any other departure.
+    """
+    if type(value) is not dict:
+        raise EncodingError("the body is not an object")
+    if type(value.get("v")) is int and value["v"] != VERSION:
+        raise UnknownVersion(f"version {value['v']} is not known to this reader")
+    if value.keys() != _KEYS:
+        odd = sorted(value.keys() ^ _KEYS)
+        raise EncodingError(f"the body's keys are not the nine of the format: {', '.join(odd)[:100]}")
+    if type(value["v"]) is not int:
+        raise EncodingError("v is not an integer")
+    if type(value["data"]) is not dict:
+        raise EncodingError("data is not an object")
+    if type(value["n"]) is not int or value["n"] < 0:
+        raise EncodingError("n is not an integer from 0")
+    for key, form in _FORMS.items():
+        if not isinstance(value[key], str) or not form.match(value[key]):
+            raise EncodingError(f"{key} is not of the format's form")
+    try:
+        datetime.fromisoformat(value["at"])
+    except ValueError:
+        raise EncodingError("at is not a time that exists") from None
+
+
+def _row(idx: int, body: bytes, signature: bytes, value: dict[str, Any]) -> Row:
+    return Row(
+        idx=idx, body=body, sig=signature, at=value["at"], data=value["data"], kind=value["kind"],
+        ledger=value["ledger"], n=value["n"], prev=value["prev"], session=value["session"],
+        writer=value["writer"], leaf=seal.leaf(body, signature).hex(),
+    )
+
+
+_FORMS = {
+    "at": _AT, "kind": _KIND, "ledger": _ORIGIN, "prev": _HEX, "session": _SESSION, "writer": _HEX,
+}
+
+
+def is_session_id(text: object) -> bool:
+    """Say whether this can be a session's id; reserved words cannot."""
+    return isinstance(text, str) and bool(_SESSION.match(text)) and text not in RESERVED_SESSIONS
+
+
+def is_origin(text: str) -> bool:
+    """Say whether this can be a ledger's origin."""
+    return bool(_ORIGIN.match(text))
+
+
+def timestamp(moment: datetime) -> str:
+    """Render an aware UTC time as rows hold it: six fractional digits and `Z`."""
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

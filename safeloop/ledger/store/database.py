@@ -1,0 +1,250 @@
+"""Opening SQLite files the one way that is safe here, and saying what is wrong with them in our own words."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sqlite3
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from safeloop.errors import LedgerError, LedgerLocked, LedgerNotFound
+from safeloop.ledger.store import schema
+
+BUSY_TIMEOUT_S = 30.0
+_WAL_BYTES_TO_FOLD = 4_000_000
+_OCTAL = re.compile(rb"\\([0-7]{3})")  # how the kernel writes spaces in its table of mounts
+# WAL keeps its index in shared memory, which these do not share between machines (sqlite.org/wal.html).
+_REMOTE = frozenset({
+    "9p", "afpfs", "afs", "beegfs", "ceph", "cifs", "davfs", "fuse.davfs", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs",
+    "fuse.sshfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "smb3", "smbfs",
+})
+
+
+@contextlib.contextmanager
+def translated(path: Path | str) -> Iterator[None]:
+    """Turn SQLite's errors into ours, naming the file."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _explained(path, error) from error
+
+
+def connect(path: Path, timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection:
+    """Open one of our database files for reading and writing, in WAL mode, durable at every commit.
+
+    Raises:
+        LedgerError: It is not ours, and was not touched; or it cannot be written.
+    """
+    with translated(path):
+        connection = sqlite3.connect(
+            f"{_uri(path)}?mode=rw", uri=True, isolation_level=None, timeout=timeout_s, check_same_thread=False
+        )
+        try:
+            check_ours(path, connection)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            # Checkpointing is ours to time, under the writers' lock: SQLite below 3.51.3 may lose a reset of the
+            # WAL when two connections checkpoint at once (sqlite.org/wal.html#walresetbug).
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
+            # A log that was folded is cut off when it is begun again: its size then says what is left to fold.
+            connection.execute("PRAGMA journal_size_limit = 0")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def connect_memory() -> sqlite3.Connection:
+    """Open a database that is gone with the process."""
+    return sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+
+
+def connect_read_only(path: Path) -> sqlite3.Connection:
+    """Open a database file without ever changing it.
+
+    In a folder that can be written, SQLite's side files may appear. Elsewhere a file without `-wal` is read as
+    immutable, and one whose `-wal` lies beside it needs its `-shm` too.
+    """
+    wal, shm = Path(f"{path}-wal"), Path(f"{path}-shm")
+    mode = "mode=ro"
+    if not os.access(path.parent, os.W_OK):
+        if not wal.exists() or not wal.stat().st_size:
+            mode = "immutable=1"
+        elif not shm.exists():
+            raise LedgerError(
+                f"{path} has a -wal but no -shm, in a folder that cannot be written",
+                hint=f"copy both files to a folder of your own: cp {path} {wal} /tmp/",
+            )
+    with translated(path):
+        return sqlite3.connect(
+            f"{_uri(path)}?{mode}", uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=False
+        )
+
+
+def create(path: Path, statements: tuple[str, ...], first_rows: tuple[tuple[str, tuple[object, ...]], ...]) -> None:
+    """Make a database file with this schema and these rows, whole or not at all; it must not exist.
+
+    Raises:
+        FileExistsError: Somebody else made it first.
+        LedgerError: It cannot be made.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    try:
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        with translated(path), contextlib.closing(sqlite3.connect(temporary, isolation_level=None)) as connection:
+            connection.execute("PRAGMA encoding = 'UTF-8'")
+            connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {schema.USER_VERSION}")
+            connection.execute("PRAGMA secure_delete = ON")
+            connection.execute("BEGIN")
+            for statement in statements:
+                connection.execute(statement)
+            for statement, values in first_rows:
+                connection.execute(statement, values)
+            connection.execute("COMMIT")
+            connection.execute("PRAGMA journal_mode = WAL")  # now, while nobody else can be in the way
+        _place(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise LedgerError(
+            f"{path} cannot be made: {error.strerror}", hint=f"ls -ld {path.parent}; df {path.parent}"
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def fold_log(path: Path | None, connection: sqlite3.Connection, *, always: bool = False) -> None:
+    """Fold the write-ahead log into the file once it is large; only under the writers' lock."""
+    if path is None:
+        return
+    try:
+        size = Path(f"{path}-wal").stat().st_size
+    except FileNotFoundError:
+        return
+    if always or size >= _WAL_BYTES_TO_FOLD:
+        with translated(path):
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+
+def _place(temporary: Path, path: Path) -> None:
+    os.link(temporary, path)  # fails where replace would overwrite
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def check_file(path: Path) -> None:
+    """Say what is wrong with a file that is to be opened as a ledger, before SQLite touches it.
+
+    The file is looked at and never opened: closing any descriptor of it would drop the locks that SQLite holds
+    for this process, and another process could then take the log from under an open ledger
+    (sqlite.org/howtocorrupt.html, 2.2).
+
+    Raises:
+        LedgerNotFound: There is nothing at this path.
+        LedgerError: A folder, a device, an empty file, or out of reach.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        raise LedgerNotFound(f"there is no ledger at {path}", hint=f"safeloop init --ledger {path}") from None
+    except OSError as error:
+        raise LedgerError(f"{path} cannot be reached: {error.strerror}", hint=f"ls -ld {path.parent}") from None
+    if stat.S_ISDIR(found.st_mode):
+        hint = f"safeloop init --ledger {path}/ledger.db"
+        raise LedgerError(f"{path} is a folder, not a ledger", hint=hint)
+    if not stat.S_ISREG(found.st_mode):
+        raise LedgerError(f"{path} is not a regular file", hint="choose another path with --ledger")
+    if not found.st_size:
+        raise LedgerError(f"{path} is empty, not a ledger", hint="restore it from a backup, or choose another path")
+
+
+def check_ours(path: Path, connection: sqlite3.Connection) -> None:
+    """Refuse another program's database, another version of the format, or another text encoding.
+
+    Raises:
+        LedgerError: Any of these, or no database at all.
+    """
+    with translated(path):
+        pragmas = ("application_id", "user_version", "encoding")
+        application, version, encoding = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas)
+        if application != schema.APPLICATION_ID:
+            raise _foreign(path, connection)
+    if version != schema.USER_VERSION:
+        raise LedgerError(
+            f"{path} is of format version {version}; this safeloop reads version {schema.USER_VERSION}",
+            hint="pip install --upgrade safeloop",
+        )
+    if encoding != "UTF-8":
+        raise LedgerError(f"{path} is encoded in {encoding}, not UTF-8", hint="restore it from a backup")
+
+
+def check_local(path: Path) -> None:
+    """Refuse a folder on a network file system, where WAL cannot keep its promises.
+
+    Raises:
+        LedgerError: The folder is on one of those.
+    """
+    kind = file_system_of(path, Path("/proc/self/mountinfo"))
+    if kind in _REMOTE:
+        raise LedgerError(
+            f"{path} is on {kind}, a network file system, where SQLite cannot keep a ledger safe",
+            hint="keep the ledger on a local disk: --ledger PATH",
+        )
+
+
+def file_system_of(path: Path, mounts: Path) -> str | None:
+    """Return the type of the file system that holds `path`, by the kernel's table of mounts; None if unknown."""
+    try:
+        lines = mounts.read_bytes().split(b"\n")
+    except OSError:
+        return None  # no such table on this system; SQLite's own checks remain
+    deepest, kind = 0, None
+    for line in filter(None, lines):
+        fields, _, rest = line.partition(b" - ")
+        point = Path(os.fsdecode(_OCTAL.sub(lambda code: bytes([int(code[1], 8)]), fields.split(b" ")[4])))
+        # The later of two mounts on one point hides the earlier.
+        if path.is_relative_to(point) and len(point.parts) >= deepest:
+            deepest, kind = len(point.parts), rest.split(b" ")[0].decode("ascii", "replace")
+    return kind
+
+
+def _uri(path: Path) -> str:
+    return path.absolute().as_uri()
+
+
+def _foreign(path: Path, connection: sqlite3.Connection) -> LedgerError:
+    """Tell the tutorial's ledger from any other database."""
+    columns = {name for _, name, *_ in connection.execute("PRAGMA table_info(ledger)")}
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if "turn_count" in columns or tables >= {"spec", "attestations"}:
+        return LedgerError(
+            f"{path} is a ledger of the tutorial: unsigned, and left as it is",
+            hint="start a signed one beside it: safeloop init --ledger PATH",
+        )
+    return LedgerError(f"{path} is another program's database, not a ledger", hint="choose another path with --ledger")
+
+
+def _explained(path: Path | str, error: sqlite3.Error) -> LedgerError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    words = str(error)
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return LedgerLocked(f"{path} is locked by another process: {words}", hint=f"fuser -v {path}")
+    if code == sqlite3.SQLITE_FULL:
+        return LedgerError(f"{path}: the disk is full; nothing of this was recorded", hint=f"df {path}")
+    if code == sqlite3.SQLITE_READONLY:
+        return LedgerError(f"{path} is read-only; nothing of this was recorded", hint=f"ls -l {path}")
+    if code == sqlite3.SQLITE_NOTADB:
+        return LedgerError(f"{path} is not a database", hint="choose another path with --ledger, or restore a backup")
+    if code == sqlite3.SQLITE_CORRUPT:
+        return LedgerError(f"{path} is damaged: {words}", hint=f"safeloop audit --ledger {path}, and restore a backup")
+    if code == sqlite3.SQLITE_CANTOPEN:
+        return LedgerError(f"{path} cannot be opened: {words}", hint=f"ls -l {path}")
+    return LedgerError(f"{path}: {words}", hint=f"safeloop audit --ledger {path}")

@@ -1,0 +1,400 @@
+"""The trust folder: the public keys that an auditor pins, outside any ledger, in formats of others.
+
+    policy        C2SP tlog-policy: `log VKEY`, witnesses, groups, and the quorum
+    writers       OpenSSH allowed_signers: who may write rows; plain keys without options
+    reviewers     OpenSSH allowed_signers: who may attest and approve; `ssh-keygen -Y verify -f` reads it
+    revoked       lines `key-id origin size`: a bound in rows, because time is the writer's claim
+    release.toml  handed over unread; the release rule reads it
+
+Only `policy` must be there; without the others nobody is trusted, and nothing is revoked. A line that is not
+understood is an error, never skipped: it may have been meant to restrict a key.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import hashlib
+import os
+import re
+import stat
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safeloop.errors import KeyUnusable, SafeloopError
+from safeloop.ledger import ed25519, sshsig
+from safeloop.ledger.durable import make_folder, replace_file
+from safeloop.ledger.note import Verifier, parse_vkey
+from safeloop.ledger.rows import is_origin
+from safeloop.ledger.sshsig import PublicKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+AllowedSigner = sshsig.AllowedSigner
+parse_allowed_signers = sshsig.parse_allowed_signers
+REVIEW_NAMESPACE = "safeloop-review"
+APPROVAL_NAMESPACE = "safeloop-approval"
+_NEVER_COUNTS = "the operator's own key never counts as a reviewer's"
+_MAX_FILE_BYTES = 1_000_000
+_BLANKS = re.compile("[ \t]+")
+_THRESHOLD = re.compile("[1-9][0-9]{0,5}")
+_REVOCATION = re.compile("([0-9a-f]{64})[ \t]+([^ \t]+)[ \t]+(0|[1-9][0-9]{0,15})")
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """A witness: its name in the policy, its verifier key as text, and the 32 bytes inside."""
+
+    name: str
+    vkey: str
+    public: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Members, witnesses or groups, of which at least `threshold` must have cosigned."""
+
+    name: str
+    threshold: int
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Known logs by origin, witnesses and groups by name, and the one that must have cosigned, if any."""
+
+    logs: Mapping[str, Verifier]
+    witnesses: Mapping[str, Witness]
+    groups: Mapping[str, Group]
+    quorum: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """From row index `size` on, the ledger of this origin cannot rely on the key."""
+
+    key_id: str
+    origin: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """A trust folder as it was read.
+
+    Attributes:
+        writers: By key id.
+        release_policy_text: The text of `release.toml`, unread; None where there is no such file.
+        path: The folder, for messages.
+        is_self: True for a folder named `self`: a ledger's creation pins its own keys there, so that an audit
+            against it trusts the machine that wrote the ledger, and says so.
+    """
+
+    policy: Policy
+    writers: Mapping[str, AllowedSigner]
+    reviewers: tuple[AllowedSigner, ...]
+    revoked: tuple[Revocation, ...]
+    release_policy_text: str | None
+    path: Path
+    is_self: bool
+
+    @property
+    def operator_keys(self) -> frozenset[bytes]:
+        """The raw writer and log keys: a review or an approval signed with one of them never counts."""
+        writers = {signer.key.raw for signer in self.writers.values()}
+        return frozenset(writers | {log.public for log in self.policy.logs.values()})
+
+    def log_for(self, origin: str) -> Verifier:
+        """Return the pinned key of this log.
+
+        Raises:
+            KeyUnusable: The policy pins no log of this origin.
+        """
+        if origin not in self.policy.logs:
+            hint = f"add its line to {self.path / 'policy'}: log VKEY"
+            raise KeyUnusable(f"trust folder {self.path} pins no log of this origin: {origin[:200]!a}", hint=hint)
+        return self.policy.logs[origin]
+
+    def writer(self, key_id: str) -> PublicKey | None:
+        """Return the pinned writer key with this id, or None."""
+        return self.writers[key_id].key if key_id in self.writers else None
+
+    def revoked_from(self, key_id: str, origin: str) -> int | None:
+        """Return the first row index from which this key cannot be relied on in this ledger, or None."""
+        sizes = [line.size for line in self.revoked if (line.key_id, line.origin) == (key_id, origin)]
+        return min(sizes, default=None)
+
+    def reviewer_keys(self, principal: str, namespace: str, at: datetime) -> tuple[PublicKey, ...]:
+        """Return the keys that may sign as this person at that (aware) moment; the operator's own never may."""
+        own = self.operator_keys
+        keys = (line.key for line in self.reviewers if line.admits(principal, namespace, at))
+        return tuple(dict.fromkeys(key for key in keys if key.raw not in own))
+
+
+def parse_policy(text: str, name: str = "policy") -> Policy:
+    """Read a policy (c2sp.org/tlog-policy); `name` is what messages call the file.
+
+    Unlike C2SP, a key may stand for several origins: the ledgers of a key folder share it. An origin has one key.
+
+    Raises:
+        KeyUnusable: A line that is not understood, a key that is not admitted, or no quorum line.
+    """
+    reader = _PolicyReader()
+    for where, line in sshsig.numbered_lines(text, name):
+        try:
+            match _BLANKS.split(line):
+                case ["log", vkey] | ["log", vkey, _]:
+                    reader.log(vkey)
+                case ["witness", witness, vkey] | ["witness", witness, vkey, _]:
+                    reader.witness(witness, vkey)
+                case ["group", group, wanted, *members]:
+                    reader.group(group, wanted, tuple(members))
+                case ["quorum", quorum]:
+                    reader.quorum(quorum)
+                case _:
+                    raise KeyUnusable(f"not a policy line: {line[:80]!a}", hint="see c2sp.org/tlog-policy")
+        except SafeloopError as refused:
+            raise KeyUnusable(f"{where}: {refused}", hint=refused.hint) from refused
+    if len(reader.quorums) != 1:
+        raise KeyUnusable(f"{name} has {len(reader.quorums)} quorum lines, not one", hint="add: quorum none")
+    quorum = None if reader.quorums == ["none"] else reader.quorums[0]
+    return Policy(reader.logs, reader.witnesses, reader.groups, quorum)
+
+
+def parse_revoked(text: str, name: str = "revoked") -> tuple[Revocation, ...]:
+    """Read lines `key-id origin size`; `name` is what messages call the file.
+
+    Raises:
+        KeyUnusable: A line that is not understood.
+    """
+    revocations = []
+    for where, line in sshsig.numbered_lines(text, name):
+        if (match := _REVOCATION.fullmatch(line)) is None or not is_origin(match[2]):
+            raise KeyUnusable(f"{where}: not a line `key-id origin size`: {line[:80]!a}")
+        revocations.append(Revocation(match[1], match[2], int(match[3])))
+    return tuple(revocations)
+
+
+def load_trust(path: Path | str) -> Trust:
+    """Read a trust folder; nothing is created.
+
+    Raises:
+        KeyUnusable: No such folder, no policy, or a file, named with its line, that is not understood.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise KeyUnusable(f"{folder} is not a trust folder", hint="name a folder with a file `policy` in it")
+    if not os.path.lexists(folder / "policy"):
+        raise KeyUnusable(f"trust folder {folder} has no file policy", hint="its lines: log VKEY, quorum none")
+    return Trust(
+        policy=parse_policy(_read(folder / "policy"), str(folder / "policy")),
+        writers=_writers(folder),
+        reviewers=parse_allowed_signers(_read(folder / "reviewers"), str(folder / "reviewers")),
+        revoked=parse_revoked(_read(folder / "revoked"), str(folder / "revoked")),
+        release_policy_text=_read(folder / "release.toml") if os.path.lexists(folder / "release.toml") else None,
+        path=folder,
+        is_self=folder.resolve().name == "self",
+    )
+
+
+def pin_log(path: Path | str, verifier: Verifier) -> None:
+    """Pin a log key, unless it is pinned already; makes the folder where it is missing.
+
+    Raises:
+        KeyUnusable: The origin has another key, the key is a reviewer's, or the folder is unusable.
+    """
+    with _locked(path) as folder:
+        _refuse_reviewer(folder, verifier.public)
+        line, file = f"log {verifier.vkey}", folder / "policy"
+        parse_policy(f"{line}\nquorum none\n")  # never leave behind what cannot be read again
+        pinned = _logs(folder).get(verifier.name)
+        if pinned is None:
+            _append(file, _read(file) or "quorum none\n", line)
+        elif pinned != verifier:
+            raise KeyUnusable(f"{file} has another key of {verifier.name}", hint="edit that line by hand")
+
+
+def pin_writer(path: Path | str, name: str, raw: bytes, *, addition: bool = False) -> None:
+    """Pin a writer key, unless it is pinned already; makes the folder where it is missing.
+
+    Args:
+        path: The trust folder.
+        name: A label there; rows name writers by key id.
+        raw: The Ed25519 public key, 32 bytes.
+        addition: Where the name has another key, this one comes beside it (a rotation).
+
+    Raises:
+        KeyUnusable: The name has another key, the key is a reviewer's, or something here is unusable.
+    """
+    signer = AllowedSigner((sshsig.check_name(name, "writers"),), PublicKey(sshsig.PLAIN, raw))
+    with _locked(path) as folder:
+        _refuse_reviewer(folder, raw)
+        _add_signer(folder / "writers", signer, addition=addition)
+
+
+def add_reviewer(path: Path | str, principal: str, public_key: str, *, addition: bool = False) -> PublicKey:
+    """Pin a reviewer's key, unless it is pinned already, and return it; makes the folder where it is missing.
+
+    Args:
+        path: The trust folder.
+        principal: The name that goes into statements, such as `alice@example.org`.
+        public_key: The text of a `.pub` file; its comment is ignored.
+        addition: Where the person has another key, this one comes beside it.
+
+    Raises:
+        EncodingError: Not one OpenSSH public key.
+        KeyUnusable: The person has another key, or this one with other options; a key or a name that is not
+            admitted; a writer's or log's key; an unusable folder.
+    """
+    key = sshsig.parse_public_key(public_key)
+    person = (sshsig.check_name(principal, "reviewers"),)
+    with _locked(path) as folder:
+        logs = {log.public for log in _logs(folder).values()}
+        if ed25519.key_id(key.raw) in _writers(folder) or key.raw in logs:
+            raise KeyUnusable(f"{key.fingerprint} is a writer or log key pinned in {folder}: {_NEVER_COUNTS}")
+        signer = AllowedSigner(person, key, (REVIEW_NAMESPACE, APPROVAL_NAMESPACE))
+        _add_signer(folder / "reviewers", signer, addition=addition)
+    return key
+
+
+@dataclass
+class _PolicyReader:
+    """Gathers the lines of a policy; a name may only be used after the line that defines it."""
+
+    logs: dict[str, Verifier] = field(default_factory=dict)
+    witnesses: dict[str, Witness] = field(default_factory=dict)
+    groups: dict[str, Group] = field(default_factory=dict)
+    quorums: list[str] = field(default_factory=list)
+    used: set[str | bytes] = field(default_factory=set)  # witness keys, and members of groups: once each
+
+    def log(self, vkey: str) -> None:
+        verifier = parse_vkey(vkey)
+        if verifier.name in self.logs:
+            raise KeyUnusable(f"a second line for the log {verifier.name!a}")
+        self.logs[verifier.name] = verifier
+
+    def witness(self, name: str, vkey: str) -> None:
+        self._expect(name, defined=False)
+        public = _witness_key(vkey)
+        if public in self.used:
+            raise KeyUnusable(f"the key of {name!a} is already another witness's")
+        self.used.add(public)
+        self.witnesses[name] = Witness(name, vkey, public)
+
+    def group(self, name: str, wanted: str, members: tuple[str, ...]) -> None:
+        self._expect(name, defined=False)
+        for member in members:
+            self._expect(member, defined=True)
+            if member in self.used:  # or one witness would count more than once
+                raise KeyUnusable(f"{member!a} is in a group already")
+            self.used.add(member)
+        named = {"any": 1, "all": len(members)}
+        threshold = int(wanted) if _THRESHOLD.fullmatch(wanted) else named.get(wanted, 0)
+        if not 1 <= threshold <= len(members):
+            raise KeyUnusable(f"a group of {len(members)} wants any, all, or a number up to {len(members)}")
+        self.groups[name] = Group(name, threshold, members)
+
+    def quorum(self, name: str) -> None:
+        if name != "none":
+            self._expect(name, defined=True)
+        self.quorums.append(name)
+
+    def _expect(self, name: str, *, defined: bool) -> None:
+        if (name in self.witnesses or name in self.groups) != defined or name == "none":
+            why = "no witness or group on a line before" if defined else "the name is taken"
+            raise KeyUnusable(f"{why}: {name[:80]!a}")
+
+
+def _witness_key(vkey: str) -> bytes:
+    """Return the raw key of `name+hash+base64(0x04 || key)` (c2sp.org/tlog-cosignature); a log's has 0x01."""
+    name, _, rest = vkey.partition("+")
+    try:
+        typed = base64.b64decode(rest.partition("+")[2])
+    except ValueError:
+        typed = b""
+    key_hash = hashlib.sha256(name.encode() + b"\n" + typed).hexdigest()[:8]
+    if not name or typed[:1] != b"\x04" or vkey != f"{name}+{key_hash}+{base64.b64encode(typed).decode()}":
+        raise KeyUnusable(f"not the verifier key of an Ed25519 witness: {vkey[:80]!a}")
+    ed25519.check_public_key(typed[1:])
+    return typed[1:]
+
+
+def _logs(folder: Path) -> Mapping[str, Verifier]:
+    return parse_policy(_read(folder / "policy") or "quorum none", str(folder / "policy")).logs
+
+
+def _writers(folder: Path) -> dict[str, AllowedSigner]:
+    """Read `writers`: plain keys by id. A key on several lines has the names of all of them."""
+    writers: dict[str, AllowedSigner] = {}
+    for where, line in sshsig.numbered_lines(_read(folder / "writers"), str(folder / "writers")):
+        signer = sshsig.parse_allowed_signer(line, where)
+        if signer.key.type != sshsig.PLAIN or signer != AllowedSigner(signer.principals, signer.key):
+            raise KeyUnusable(f"{where}: a writer is a plain ssh-ed25519 key without options", hint="see `revoked`")
+        key_id = ed25519.key_id(signer.key.raw)
+        known = writers[key_id].principals if key_id in writers else ()
+        writers[key_id] = replace(signer, principals=known + signer.principals)
+    return writers
+
+
+def _refuse_reviewer(folder: Path, raw: bytes) -> None:
+    for line in parse_allowed_signers(_read(folder / "reviewers"), "reviewers"):
+        if line.key.raw == raw:
+            raise KeyUnusable(f"{line.principals[0]} is pinned as a reviewer with this key: {_NEVER_COUNTS}")
+
+
+def _add_signer(file: Path, signer: AllowedSigner, *, addition: bool) -> None:
+    person = signer.principals[0]
+    text = _read(file)
+    lines = [line for line in parse_allowed_signers(text, str(file)) if person in line.principals]
+    if any(replace(line, principals=signer.principals) == signer for line in lines):
+        return
+    if any(line.key.raw == signer.key.raw for line in lines):
+        raise KeyUnusable(f"{file} has this key of {person} with other options", hint="edit that line")
+    if lines and not addition:
+        raise KeyUnusable(f"{file} has another key of {person}", hint="say that this one is an addition")
+    options = f'namespaces="{",".join(signer.namespaces)}" ' if signer.namespaces else ""
+    _append(file, text, f"{person} {options}{signer.key.openssh}")
+
+
+def _append(file: Path, text: str, line: str) -> None:
+    separator = "\n" if text and not text.endswith("\n") else ""
+    replace_file(file, f"{text}{separator}{line}\n".encode())
+
+
+def _read(file: Path) -> str:
+    """Return a file's text; empty where there is no file (a link to nowhere is unreadable, not absent)."""
+    try:
+        if not os.path.lexists(file):
+            return ""
+        if not stat.S_ISREG(file.stat().st_mode):  # opening a pipe would wait for ever
+            raise KeyUnusable(f"{file} is not a regular file")
+        with file.open("rb") as stream:
+            data = stream.read(_MAX_FILE_BYTES + 1)
+        if len(data) > _MAX_FILE_BYTES:
+            raise KeyUnusable(f"{file} has more than {_MAX_FILE_BYTES} bytes")
+        return data.decode()
+    except OSError as error:
+        raise KeyUnusable(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise KeyUnusable(f"{file} line {line}: not UTF-8") from error
+
+
+@contextmanager
+def _locked(path: Path | str) -> Iterator[Path]:
+    """Make the folder where it is missing, and hold it: of two pins at once, neither may be lost."""
+    folder = Path(path)
+    make_folder(folder)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise KeyUnusable(f"trust folder {folder} cannot be opened: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,65 @@
+"""Text from outside, made safe to store and to look at.
+
+The table of characters is fixed here and not taken from `unicodedata`: what a reviewer signed years ago must
+render to the same bytes under every later Python.
+"""
+
+from __future__ import annotations
+
+import re
+
+# Characters that steer a terminal, reorder text, hide, or end a line where none is seen.
+_UNSEEN = (
+    "\x00-\x1f\x7f-\x9f"         # C0, DEL, C1 controls
+    "\u00ad\u034f\u061c"         # soft hyphen, grapheme joiner, Arabic letter mark
+    "\u115f\u1160\u17b4\u17b5"   # fillers and inherent vowels, drawn as nothing
+    "\u180b-\u180f"              # Mongolian selectors and separators
+    "\u200b-\u200f"              # zero width, left-to-right and right-to-left marks
+    "\u2028-\u202e"              # line and paragraph separators, embeddings and overrides
+    "\u2060-\u206f"              # word joiner, invisible operators, isolates
+    "\u3164\ufeff\uffa0"         # fillers, byte order mark
+    "\ufff0-\ufffb"              # specials, interlinear annotation
+    "\ud800-\udfff"              # lone surrogates
+    "\U0001d173-\U0001d17a"      # musical controls
+    "\U000e0000-\U000e0fff"      # tags and further variation selectors
+)
+_LINE_UNSAFE = re.compile(f"[\\\\{_UNSEEN}]")
+_TEXT_UNSAFE = re.compile(f"[\\\\{_UNSEEN}]".replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))
+
+
+def escaped(text: str, *, keep_lines: bool = False) -> str:
+    r"""Make every unseen character visible as `\u{hex}` and every backslash as two; it can be undone.
+
+    Args:
+        text: Anything, lone surrogates included.
+        keep_lines: Leave line feeds and tabs as they are.
+    """
+    return (_TEXT_UNSAFE if keep_lines else _LINE_UNSAFE).sub(_escape, text)
+
+
+def visible(text: str, limit: int = 200) -> str:
+    """Turn text from outside into a string that any row can hold.
+
+    Args:
+        text: Anything, lone surrogates included.
+        limit: Inclusive bound of the result in UTF-8 bytes, at least 32. A cut falls between characters and ends
+            in `…[N bytes]`, N being the UTF-8 bytes of the escaped text that were left out.
+    """
+    whole = escaped(text)
+    size = len(whole.encode("utf-8"))
+    if size <= limit:
+        return whole
+    room = limit - len(f"…[{size} bytes]".encode())
+    kept, used = [], 0
+    for piece in map(escaped, text):
+        used += len(piece.encode("utf-8"))
+        if used > room:
+            used -= len(piece.encode("utf-8"))
+            break
+        kept.append(piece)
+    return f"{''.join(kept)}…[{size - used} bytes]"
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match.group()
+    return "\\\\" if character == "\\" else f"\\u{{{ord(character):x}}}"
