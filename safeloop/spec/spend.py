@@ -1,0 +1,177 @@
+"""What was charged, and whether the next call still fits: values in, a decision out.
+
+The rule is here, and not in the breaker, because two rooms need it: the breaker enforces it before a call,
+and the audit re-derives the same decision from the same rows years later. Nothing here reads a clock, a
+file or a counter: what was charged is computed from rows, so it is the same after a restart and for every
+process on the ledger.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+from safeloop.spec.counts import LARGEST, count_or_none
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from safeloop.spec.ceilings import Ceilings
+
+SMALLEST_ANSWER = 1_024
+"""Tokens: an answer cut shorter than this is rarely worth its input."""
+
+SMALLEST_THINKING_ANSWER = 4_096
+"""Tokens: the same for a model that may think before it answers, without a budget for it."""
+
+_FIGURES = {"intent": "reserved_tokens", "attempt": "charged_tokens", "turn": "token_delta"}
+"""The kinds that carry tokens, and the key of each."""
+
+
+class Reason(StrEnum):
+    """Why the breaker refused a call: the closed set of `breach_reason`."""
+
+    TURNS = "turn_ceiling"
+    TOKENS = "token_ceiling"
+    COST = "cost_ceiling"
+    TIME = "time_ceiling"
+    TOOL_CALLS = "tool_ceiling"
+    ERRORS = "error_ceiling"
+    REPEATS = "repeat_ceiling"
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """What a session was charged so far.
+
+    Args:
+        turns: Turns that were asked for, answered or not.
+        tokens: Settled turns, failed attempts and open reservations together.
+    """
+
+    turns: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """The ceiling that the next call could cross, in that ceiling's unit (turns or tokens).
+
+    Args:
+        reason: Which ceiling.
+        limit: Its value, inclusive.
+        spent: Charged before the refused call.
+        next_at_most: What the refused call could add at least: input bound plus smallest useful answer, or 1.
+    """
+
+    reason: Reason
+    limit: int
+    spent: int
+    next_at_most: int
+
+    def as_row(self) -> dict[str, str | int]:
+        """The four keys of a `breach` row that say which ceiling, and by how much."""
+        return {
+            "breach_reason": self.reason.value,
+            "limit": self.limit,
+            "spent": self.spent,
+            "next_at_most": self.next_at_most,
+        }
+
+
+class SessionRow(Protocol):
+    """What `spend_of` reads of a row."""
+
+    @property
+    def kind(self) -> str:
+        """The row's kind."""
+
+    @property
+    def n(self) -> int:
+        """The row's place in its session, from 0."""
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """The row's data."""
+
+
+def spend_of(rows: Iterable[SessionRow]) -> Spend:
+    """Compute what one session was charged, from its rows in order and from nothing else.
+
+    An intent is charged at its reservation until a later `turn` or `attempt` row names it; from then on
+    that row's own figure is charged. A figure that is missing, negative or no integer never reduces the
+    sum: the reservation stays charged, and an intent whose reservation cannot be read leaves no room.
+    """
+    reserved: dict[int, int] = {}
+    charged = 0
+    turns: set[int] = set()
+    unreadable_turns = 0
+    for row in rows:
+        if row.kind not in _FIGURES:
+            continue
+        figure = count_or_none(row.data.get(_FIGURES[row.kind]))
+        if row.kind == "intent":
+            reserved[row.n] = LARGEST if figure is None else figure
+        else:
+            settled = count_or_none(row.data.get("intent"))
+            held = 0 if settled is None else reserved.pop(settled, 0)
+            charged += held if figure is None else figure
+        turn = count_or_none(row.data.get("turn"))
+        if turn is None:
+            unreadable_turns += 1
+        else:
+            turns.add(turn)
+    tokens = min(charged + sum(reserved.values()), LARGEST)  # a breach row must be able to say it
+    return Spend(turns=len(turns) + unreadable_turns, tokens=tokens)
+
+
+def breach_before(
+    spend: Spend, ceilings: Ceilings, *, turn: int, bound: int = 0, smallest: int = 0
+) -> Breach | None:
+    """Say which ceiling the next call could cross, if any; turns are decided before tokens.
+
+    Args:
+        spend: What was charged so far; a negative figure counts as 0.
+        ceilings: Inclusive: only what goes beyond a ceiling is a breach.
+        turn: The number, from 1, of the turn that the call belongs to; never taken to be less than the
+            turns already asked for.
+        bound: Worst case of the request's input, in tokens; a negative one counts as 0.
+        smallest: The smallest useful answer, in tokens; a negative one counts as 0.
+    """
+    number = max(turn, spend.turns)
+    if ceilings.turns is not None and number > ceilings.turns:
+        return Breach(Reason.TURNS, ceilings.turns, spent=max(number - 1, 0), next_at_most=1)
+    left = room(spend, ceilings, bound)
+    if ceilings.tokens is not None and left is not None and max(smallest, 0) > left:
+        at_most = min(max(bound, 0) + max(smallest, 0), LARGEST)
+        return Breach(Reason.TOKENS, ceilings.tokens, spent=max(spend.tokens, 0), next_at_most=at_most)
+    return None
+
+
+def room(spend: Spend, ceilings: Ceilings, bound: int) -> int | None:
+    """Tokens left for the answer once the input is paid; negative if that does not fit, None if unlimited.
+
+    A negative spend or bound counts as 0: it never makes room.
+    """
+    if ceilings.tokens is None:
+        return None
+    return ceilings.tokens - max(spend.tokens, 0) - max(bound, 0)
+
+
+def clamp(wanted: int, room: int | None) -> int:
+    """The `max_tokens` to send: what is wanted, or the room if that is smaller; never negative."""
+    return max(0, wanted if room is None else min(wanted, room))
+
+
+def smallest_useful(wanted: int, thinking_budget: int | None, thinks: bool) -> int:
+    """The smallest answer worth its input, in tokens: below it the call is refused, not clamped.
+
+    Args:
+        wanted: The `max_tokens` that the caller asked for.
+        thinking_budget: The request's `budget_tokens`, if it sets one: it is never changed to fit.
+        thinks: Whether the request lets the model think.
+    """
+    if thinking_budget is not None:
+        return max(thinking_budget, 0) + SMALLEST_ANSWER
+    return max(0, min(wanted, SMALLEST_THINKING_ANSWER if thinks else SMALLEST_ANSWER))
