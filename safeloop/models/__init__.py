@@ -1,0 +1,28 @@
+"""Clients, each adapter thin, and what they answer. Importing this loads no model SDK.
+
+The Anthropic adapter is `safeloop.models.anthropic.AnthropicClient`; importing that module imports the SDK.
+"""
+
+from safeloop.models.failure import failure_of, may_retry
+from safeloop.models.offline import OfflineAuditor
+from safeloop.models.protocol import LLMClient, MessagesEndpoint
+from safeloop.models.reply import Reply, ToolCall, read_reply, replay
+from safeloop.models.scripted import ScriptedClient
+from safeloop.models.usage import Usage
+from safeloop.models.wrap import adapt, is_anthropic_client
+
+__all__ = [
+    "LLMClient",
+    "MessagesEndpoint",
+    "OfflineAuditor",
+    "Reply",
+    "ScriptedClient",
+    "ToolCall",
+    "Usage",
+    "adapt",
+    "failure_of",
+    "is_anthropic_client",
+    "may_retry",
+    "read_reply",
+    "replay",
+]

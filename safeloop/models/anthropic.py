@@ -1,0 +1,288 @@
+"""The Anthropic client: the real SDK, always streaming, never retrying, ended at a deadline.
+
+The stream is read as bytes and put together here (`sse`, `assembly`), not by the SDK: the SDK returns normally
+where a stream is cut, and hands over tool calls cut in the middle. `Reply.raw` is the message so put together,
+as compact JSON: what the server would have sent unstreamed. Its blocks are exactly those that came, thinking
+signatures included, and `replay` reads it back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import anthropic
+import httpx2
+
+from safeloop.errors import AttemptFailed, SettingError
+from safeloop.models.assembly import assemble, bad_stream, cut_stream
+from safeloop.models.deadline import DeadlineExceeded, Lifeline, within
+from safeloop.models.failure import UNSENDABLE, failure_of
+from safeloop.models.reply import Reply, read_reply
+from safeloop.models.shapes import field
+from safeloop.models.sse import event_data
+from safeloop.models.usage import COUNT_LIMIT
+
+BODY_LIMIT: Final = 256 * 1024 * 1024
+"""Bytes of one streamed reply; more than any model can write."""
+
+_MARGIN_S: Final = 5.0  # so that the deadline, and not a timeout within the SDK, ends a request
+
+_lifeline: ContextVar[Lifeline | None] = ContextVar("safeloop_lifeline", default=None)
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCount:
+    """The provider's count of a request's input tokens: its own estimate, and free."""
+
+    input_tokens: int
+
+
+class AnthropicClient:
+    """A client whose `messages.create` returns a `Reply` or raises `AttemptFailed`, once per call.
+
+    Args:
+        client: An `anthropic.Anthropic` to use, with its credentials, its HTTP client and its middleware; its
+            own timeouts hold too. Without one, a client is made: every request on a connection of its own.
+        api_key: As for the SDK, which reads ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN where it is None.
+        base_url: As for the SDK, which reads ANTHROPIC_BASE_URL where it is None.
+        deadline_s: Seconds that one request may take in all, above 0, at most a day.
+        http_client: An `httpx2.Client` for the client that is made.
+
+    Raises:
+        SettingError: No credential, or arguments that have no meaning.
+    """
+
+    def __init__(
+        self,
+        client: anthropic.Anthropic | None = None,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        deadline_s: float = 600.0,
+        http_client: httpx2.Client | None = None,
+    ) -> None:
+        if not (isinstance(deadline_s, (int, float)) and math.isfinite(deadline_s) and 0 < deadline_s <= 86_400):
+            raise SettingError(f"a deadline is above 0 and at most 86400 seconds, not {deadline_s!r}")
+        self.deadline_s = deadline_s
+        self._owned: httpx2.Client | None = None
+        if client is None:
+            if http_client is None:
+                self._owned = _http_client(deadline_s + _MARGIN_S)
+            self._sdk = _made(api_key, base_url, http_client or self._owned, deadline_s + _MARGIN_S)
+        elif api_key is not None or base_url is not None or http_client is not None:
+            raise SettingError("give a client, or what it is made of, but not both")
+        else:
+            self._sdk = client.with_options(max_retries=0)  # retries are the loop's, each one reserved
+        _check_address(str(self._sdk.base_url))
+        _check_credentials(self._sdk)
+        self._hooked = _hook(getattr(self._sdk, "_client", None))
+        self.messages = AnthropicMessages(self)
+
+    @property
+    def endpoint(self) -> str:
+        """Where requests go, without credentials."""
+        parts = urlsplit(str(self._sdk.base_url))
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+
+    def close(self) -> None:
+        """Close the HTTP client, if it was made here."""
+        if self._owned is not None:
+            self._owned.close()
+
+    def __enter__(self) -> AnthropicClient:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def attempt(self, work: Callable[[anthropic.Anthropic, Lifeline], _T]) -> _T:
+        """Do one request's work with the SDK, ended at the deadline.
+
+        Raises:
+            AttemptFailed: It brought no result.
+        """
+        lifeline = Lifeline()
+
+        def run() -> _T:
+            _lifeline.set(lifeline)
+            try:
+                return work(self._sdk, lifeline)
+            except AttemptFailed:
+                raise
+            except Exception as exc:  # in this thread: what a signal raises in the caller's passes unchanged
+                failure = failure_of(exc)
+                if failure.in_doubt and self._never_sent(lifeline):
+                    failure = _unsent(failure, exc)
+                raise failure from exc
+
+        try:
+            return within(self.deadline_s, run, lifeline)
+        except DeadlineExceeded as exc:
+            raise AttemptFailed(
+                f"the reply was not complete after {self.deadline_s:g} seconds",
+                error_class=type(exc).__name__,
+                in_doubt=not self._never_sent(lifeline),
+            ) from None
+
+    def _never_sent(self, lifeline: Lifeline) -> bool:
+        """Whether the request provably never left; only our own HTTP client tells of its sending."""
+        return self._hooked and (not lifeline.reached or (self._owned is not None and not lifeline.sent))
+
+
+class AnthropicMessages:
+    """The messages endpoint of an `AnthropicClient`."""
+
+    def __init__(self, client: AnthropicClient) -> None:
+        self._client = client
+
+    def create(self, **parameters: Any) -> Reply:
+        """Send one request, streamed, and return its complete reply.
+
+        Args:
+            parameters: Those of the Messages API (`model`, `max_tokens`, `system`, `messages`, `tools`,
+                `thinking`, ...), sent as they are; None is not sent.
+
+        Raises:
+            AttemptFailed: No complete reply came: a status, a lost connection, the deadline, a stream without
+                `message_stop`, an answer that is no stream.
+        """
+        given = {**_given(parameters), "stream": True}
+
+        def work(sdk: anthropic.Anthropic, lifeline: Lifeline) -> Reply:
+            stream: Any = sdk.messages.create(**given)
+            response = getattr(stream, "response", None)
+            if not isinstance(response, httpx2.Response):
+                return read_reply(stream)  # a middleware answered in the server's place
+            try:
+                return _read(response, lifeline)
+            finally:
+                stream.close()
+
+        return self._client.attempt(work)
+
+    def count_tokens(self, **parameters: Any) -> TokenCount:
+        """Ask the provider how many input tokens a request has; free, and never in doubt.
+
+        Raises:
+            AttemptFailed: No count came.
+        """
+        given = _given(parameters)
+        try:
+            counted = self._client.attempt(lambda sdk, _lifeline: sdk.messages.count_tokens(**given))
+        except AttemptFailed as exc:
+            exc.in_doubt = False
+            raise
+        count = field(counted, "input_tokens")
+        if type(count) is not int or not 0 <= count <= COUNT_LIMIT:
+            raise AttemptFailed(
+                "the server's answer to count_tokens is no count", error_class="BadCount", in_doubt=False
+            )
+        return TokenCount(count)
+
+
+def _given(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if value is not None}
+
+
+def _read(response: httpx2.Response, lifeline: Lifeline) -> Reply:
+    content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "text/event-stream":
+        raise AttemptFailed(
+            "the server answered with status 200, but not with a stream of events: is this the right address?",
+            error_class="NotAStream",
+            status=response.status_code,
+            in_doubt=True,
+            hint="check ANTHROPIC_BASE_URL, or the proxy in between",
+        )
+    network = response.extensions.get("network_stream")
+    if network is not None:
+        lifeline.hold(network)
+    try:
+        return read_reply(assemble(event_data(_limited(response.iter_bytes()))))
+    except httpx2.HTTPError as exc:
+        raise cut_stream() from exc
+    except UnicodeDecodeError as exc:
+        raise bad_stream("it is not UTF-8") from exc
+
+
+def _limited(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    received = 0
+    for chunk in chunks:
+        received += len(chunk)
+        if received > BODY_LIMIT:
+            raise bad_stream(f"it is longer than {BODY_LIMIT} bytes")
+        yield chunk
+
+
+def _unsent(failure: AttemptFailed, exc: Exception) -> AttemptFailed:
+    """The failure of a request that never left: not in doubt, and permanent unless the network failed."""
+    network = isinstance(exc, anthropic.APIConnectionError)
+    return AttemptFailed(
+        failure.message if network else f"the request could not be put together: {exc}",
+        error_class=failure.error_class if network else UNSENDABLE,
+        status=failure.status,
+        in_doubt=False,
+        detail=failure.detail,
+        hint=failure.hint,
+    )
+
+
+def _http_client(timeout_s: float) -> httpx2.Client:
+    # A new connection per request: no attempt is lost to a connection that went stale between two turns, and
+    # the socket of every request is known to its lifeline.
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
+    return anthropic.DefaultHttpxClient(timeout=timeout_s, limits=limits)
+
+
+def _made(
+    api_key: str | None, base_url: str | None, http_client: httpx2.Client | None, timeout_s: float
+) -> anthropic.Anthropic:
+    try:
+        return anthropic.Anthropic(
+            api_key=api_key, base_url=base_url, http_client=http_client, timeout=timeout_s, max_retries=0
+        )
+    except (anthropic.AnthropicError, httpx2.InvalidURL, TypeError, ValueError) as exc:
+        raise SettingError(f"the Anthropic client could not be made: {exc}") from exc
+
+
+def _check_address(base_url: str) -> None:
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SettingError(
+            "the model's address does not begin with https:// or http:// and a host",
+            hint="check ANTHROPIC_BASE_URL, or unset it",
+        )
+
+
+def _check_credentials(sdk: anthropic.Anthropic) -> None:
+    secrets = [secret for secret in (sdk.api_key, sdk.auth_token) if secret is not None]
+    if any(not secret.isascii() or not secret.isprintable() or secret != secret.strip() for secret in secrets):
+        raise SettingError("the API key holds a space, a line break or a letter that no key has")
+    headers = {name.lower() for name in sdk.default_headers}
+    if not secrets and getattr(sdk, "credentials", None) is None and not headers & {"authorization", "x-api-key"}:
+        raise SettingError(
+            "no API key: ANTHROPIC_API_KEY is not set",
+            hint="export ANTHROPIC_API_KEY=..., or try it without a key: safeloop demo",
+        )
+
+
+def _hook(http_client: object) -> bool:
+    """Have every request of ours tell its lifeline; requests of others on the same client are left alone."""
+    if not isinstance(http_client, httpx2.Client):
+        return False
+    if _tell_lifeline not in http_client.event_hooks["request"]:
+        http_client.event_hooks["request"].append(_tell_lifeline)
+    return True
+
+
+def _tell_lifeline(request: httpx2.Request) -> None:
+    lifeline = _lifeline.get()
+    if lifeline is not None:
+        lifeline.reach()
+        request.extensions["trace"] = lifeline.trace

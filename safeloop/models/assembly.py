@@ -1,0 +1,202 @@
+"""A message from the events of a stream, put together exactly: pure.
+
+The result equals what the server would have sent unstreamed, block for block, so that thinking blocks and
+their signatures go back unchanged. A stream that ends without `message_stop`, or whose events do not fit
+together, gives no message: the attempt failed, and it is in doubt.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, Final
+
+from safeloop.errors import AttemptFailed
+from safeloop.models.shapes import compact_json
+
+CUT_INPUT: Final = "INVALID_JSON"
+"""The one key of a tool call's input that was cut off before it was valid JSON; its value is the text."""
+
+# Arguments are cut where the reply is; anywhere else, arguments that are no JSON are a broken stream.
+_CUT_REASONS: Final = frozenset({"max_tokens", "model_context_window_exceeded", "refusal"})
+
+_APPENDED: Final = {"text_delta": "text", "thinking_delta": "thinking"}
+
+
+def assemble(events: Iterable[str]) -> dict[str, Any]:
+    """Put the message together; reading stops at `message_stop`.
+
+    Args:
+        events: The data of each event, as JSON text.
+
+    Raises:
+        AttemptFailed: `CutStream` without `message_stop`, `StreamError` on an `error` event, `BadStream` on
+            anything that is not JSON or does not fit. Always in doubt: the request was sent.
+    """
+    message = _Message()
+    for data in events:
+        if message.take(_parsed(data)):
+            return message.finished()
+    raise cut_stream()
+
+
+def cut_stream() -> AttemptFailed:
+    """Say that a reply broke off."""
+    return AttemptFailed(
+        "the reply broke off before message_stop: the connection was closed",
+        error_class="CutStream",
+        in_doubt=True,
+    )
+
+
+def bad_stream(what: str, detail: str = "") -> AttemptFailed:
+    """Say that a stream does not hold together."""
+    return AttemptFailed(
+        f"the reply's stream is broken: {what}", error_class="BadStream", in_doubt=True, detail=detail
+    )
+
+
+def _parsed(data: str) -> dict[str, Any]:
+    try:
+        event = json.loads(data)
+    except (ValueError, RecursionError) as exc:
+        raise bad_stream("an event is not JSON", detail=data[:1000]) from exc
+    if not isinstance(event, dict):
+        raise bad_stream("an event is not an object", detail=data[:1000])
+    return event
+
+
+class _Message:
+    """The message so far."""
+
+    def __init__(self) -> None:
+        self._message: dict[str, Any] | None = None
+        self._blocks: dict[int, dict[str, Any]] = {}
+        self._json: dict[int, list[str]] = {}
+        self._billed = False
+
+    def take(self, event: dict[str, Any]) -> bool:
+        """Take one event; True once the message is complete. Events of unknown types are passed over."""
+        kind = event.get("type")
+        if kind == "error":
+            raise _stream_error(event)
+        if kind == "message_start":
+            self._start(event.get("message"))
+        elif kind == "content_block_start":
+            self._open(self._index(event), event.get("content_block"))
+        elif kind == "content_block_delta":
+            self._grow(self._index(event), event.get("delta"))
+        elif kind == "message_delta":
+            self._close(event)
+        return kind == "message_stop" and bool(self._begun())
+
+    def finished(self) -> dict[str, Any]:
+        """Return the message as it would have come unstreamed."""
+        message = self._begun()
+        cut = message.get("stop_reason") in _CUT_REASONS
+        for index, parts in self._json.items():
+            if any(parts):  # else what came with the block's start is all there is
+                self._blocks[index]["input"] = _arguments("".join(parts), cut=cut)
+        message["content"] = [self._blocks[index] for index in sorted(self._blocks)]
+        if not self._billed:
+            # The usage of message_start is from before the output: believed, it would charge too little.
+            message["usage"] = None
+        return message
+
+    def _begun(self) -> dict[str, Any]:
+        if self._message is None:
+            raise bad_stream("it did not begin with message_start")
+        return self._message
+
+    def _start(self, message: object) -> None:
+        if self._message is not None or not isinstance(message, dict):
+            raise bad_stream("message_start came twice, or without a message")
+        self._message = message
+        content = message.get("content")
+        for index, block in enumerate(content if isinstance(content, list) else []):
+            self._open(index, block)
+
+    def _index(self, event: dict[str, Any]) -> int:
+        self._begun()
+        index = event.get("index")
+        if not isinstance(index, int):
+            raise bad_stream("an event names no block")
+        return index
+
+    def _open(self, index: int, block: object) -> None:
+        if not isinstance(block, dict) or index in self._blocks:
+            raise bad_stream("a block began twice, or is no object")
+        self._blocks[index] = block
+
+    def _grow(self, index: int, delta: object) -> None:
+        block = self._blocks.get(index)
+        if block is None or not isinstance(delta, dict):
+            raise bad_stream("a part belongs to no block")
+        kind = delta.get("type")
+        try:
+            if kind in _APPENDED:
+                name = _APPENDED[kind]
+                block[name] = block.get(name, "") + delta[name]
+            elif kind == "input_json_delta":
+                self._json.setdefault(index, []).append(delta["partial_json"] + "")
+            elif kind == "signature_delta":
+                block["signature"] = delta["signature"]
+            elif kind == "citations_delta":
+                block["citations"] = [*(block.get("citations") or []), delta["citation"]]
+            elif kind == "compaction_delta":
+                block.update({name: item for name, item in delta.items() if name != "type"})
+            else:
+                raise bad_stream("a part is of a kind that is not known here", detail=str(kind)[:1000])
+        except (KeyError, TypeError) as exc:
+            raise bad_stream("a part lacks what its kind needs", detail=str(exc)[:1000]) from exc
+
+    def _close(self, event: dict[str, Any]) -> None:
+        message, delta, usage = self._begun(), event.get("delta"), event.get("usage")
+        more = {name: item for name, item in event.items() if name not in ("type", "delta", "usage")}
+        for name, item in {**more, **(delta if isinstance(delta, dict) else {})}.items():
+            if item is not None or name not in message:
+                message[name] = item
+        if isinstance(usage, dict):
+            self._billed = usage.get("output_tokens") is not None
+            earlier = message.get("usage")
+            message["usage"] = _later_usage(earlier if isinstance(earlier, dict) else {}, usage)
+
+
+def _later_usage(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    """Counts of a `message_delta` are totals: they replace earlier ones, but never by less."""
+    merged = dict(earlier)
+    for name, count in later.items():
+        before = earlier.get(name)
+        if type(count) is int and type(before) is int and count >= 0:
+            merged[name] = max(before, count)
+        elif count is not None or name not in merged:
+            merged[name] = count
+    return merged
+
+
+def _arguments(text: str, *, cut: bool) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        if cut:
+            return {CUT_INPUT: text}
+        raise bad_stream("a tool call's arguments are not JSON", detail=text[:1000]) from exc
+
+
+_KNOWN_ERRORS: Final = frozenset({
+    "api_error", "authentication_error", "billing_error", "invalid_request_error", "not_found_error",
+    "overloaded_error", "permission_error", "rate_limit_error", "request_too_large", "timeout_error",
+})  # fmt: skip
+
+
+def _stream_error(event: dict[str, Any]) -> AttemptFailed:
+    error = event.get("error")
+    kind = error.get("type") if isinstance(error, dict) else None
+    # Only words that we know reach a terminal; the server's own are content.
+    name = kind if isinstance(kind, str) and kind in _KNOWN_ERRORS else "an error"
+    return AttemptFailed(
+        f"the server broke the reply off with {name}",
+        error_class="StreamError",
+        in_doubt=True,
+        detail=compact_json(event).decode()[:65_536],
+    )
