@@ -1,0 +1,20 @@
+"""Token bounds, reservations and the circuit breaker."""
+
+from safeloop.breaker.bounds import Bound, How, Request, Settled, bytes_bound, counted_bound, estimate_bound
+from safeloop.breaker.breaker import CircuitBreaker
+from safeloop.breaker.reservation import Granted, Place, Refused, reserve
+
+__all__ = [
+    "Bound",
+    "CircuitBreaker",
+    "Granted",
+    "How",
+    "Place",
+    "Refused",
+    "Request",
+    "Settled",
+    "bytes_bound",
+    "counted_bound",
+    "estimate_bound",
+    "reserve",
+]

@@ -1,0 +1,123 @@
+"""Reserving: the rule that runs under the ledger's write lock and returns an intent, or a breach.
+
+What was charged is read from the rows in the same transaction that holds the next reservation, so it is the same
+after a restart and for every process on the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from safeloop.breaker.bounds import Bound, Request
+from safeloop.ledger import Content, Draft, Row, View, visible
+from safeloop.spec import Breach, Ceilings, breach_before, clamp, room, smallest_useful, spend_of
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a session an attempt stands.
+
+    Attributes:
+        session: The session's id.
+        turn: From 1.
+        attempt: From 1, within the turn.
+        input_hash: SHA-256 of the task, hex.
+        elapsed_ms: Monotonic time that the session has used.
+    """
+
+    session: str
+    turn: int
+    attempt: int
+    input_hash: str
+    elapsed_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """An attempt that may leave: its intent is on disk.
+
+    Attributes:
+        intent: The intent's row.
+        max_tokens: What the request may ask for, at most what was wanted.
+        reserved_tokens: Held until the attempt is settled.
+    """
+
+    intent: Row
+    max_tokens: int
+    reserved_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An attempt that must not leave.
+
+    Attributes:
+        breach: Which ceiling, and by how much.
+        tokens: What was charged before it.
+    """
+
+    breach: Breach
+    tokens: int
+
+
+Append = Callable[[Callable[[View], tuple[Draft, ...]]], tuple[Row, ...]]
+
+
+def reserve(
+    append: Append,
+    place: Place,
+    request: Request,
+    bound: Bound,
+    ceilings: Ceilings,
+    contents: tuple[Content, ...],
+    *,
+    costs_nothing: bool,
+    final: bool,
+) -> Granted | Refused:
+    """Reserve the worst case of an attempt, or refuse it; either way in one transaction.
+
+    Args:
+        append: `Ledger.append`.
+        bound: The worst case of the input.
+        contents: The request's manifest, last, and what it newly names.
+        costs_nothing: The client is never billed: the reservation in money is 0, else unknown.
+        final: Write the `breach` row if it does not fit. False leaves no row: a closer bound will be tried.
+    """
+    decision: list[Refused] = []
+
+    def decide(view: View) -> tuple[Draft, ...]:
+        spend = spend_of(view.session(place.session))
+        smallest = smallest_useful(request.wanted, request.thinking_budget, request.thinks)
+        breach = breach_before(spend, ceilings, turn=place.turn, bound=bound.tokens, smallest=smallest)
+        if breach is not None:
+            decision.append(Refused(breach, spend.tokens))
+            return (_breach(place, breach),) if final else ()
+        max_tokens = clamp(request.wanted, room(spend, ceilings, bound.tokens))
+        return (_intent(place, request, bound, max_tokens, contents, costs_nothing=costs_nothing),)
+
+    rows = append(decide)
+    if decision:
+        return decision[0]
+    data = rows[0].data
+    return Granted(rows[0], data["max_tokens"], data["reserved_tokens"])
+
+
+def _intent(
+    place: Place, request: Request, bound: Bound, max_tokens: int, contents: tuple[Content, ...], *, costs_nothing: bool
+) -> Draft:
+    data = {
+        "turn": place.turn, "attempt": place.attempt, "model": visible(request.model),
+        "wanted_max_tokens": request.wanted, "max_tokens": max_tokens, "request": contents[-1].commitment,
+        "bound": bound.how.value, "reserved_tokens": bound.tokens + max_tokens,
+        "reserved_microusd": 0 if costs_nothing else None, "elapsed_ms": place.elapsed_ms,
+    }
+    return Draft(place.session, "intent", data, contents)
+
+
+def _breach(place: Place, breach: Breach) -> Draft:
+    data = {
+        "turn": place.turn, "state_origin": "circuit_breaker", "scope": "session", "input_hash": place.input_hash,
+        "pass_fail": False, "token_delta": 0, "execution_time_ms": 0, **breach.as_row(),
+    }
+    return Draft(place.session, "breach", data)

@@ -1,0 +1,166 @@
+"""Closing a session: criteria checked, files and output committed, one `close` row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from safeloop.errors import LedgerError
+from safeloop.ledger import Content, Draft, Ledger, Row, View, visible
+from safeloop.ledger.content import BYTES, JSON, TEXT, manifest
+from safeloop.spec import Criterion, Verdict, check, spend_of
+from safeloop.tools import StagedFile
+
+COMPLETED, UNMET, BREACHED = "completed", "unmet", "breached"
+FAILED, REFUSED, SUSPENDED = "failed", "refused", "suspended"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a session ends.
+
+    Attributes:
+        outcome: As a `close` row states it.
+        reason: More precisely; at most what a row can hold.
+    """
+
+    outcome: str
+    reason: str | None = None
+
+    @classmethod
+    def of(cls, error: BaseException) -> Ending:
+        """Say how a session ends that this was raised in."""
+        if isinstance(error, KeyboardInterrupt):
+            return cls(SUSPENDED, str(error) or "interrupted")
+        return cls(FAILED, type(error).__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What a session leaves: its files, their versions in the workspace, and the text of its last reply.
+
+    Attributes:
+        before: The workspace's version of a staged file, where it has one.
+        output: None if no reply had text.
+    """
+
+    files: tuple[StagedFile, ...] = ()
+    before: Mapping[str, bytes] | None = None
+    output: str | None = None
+
+
+def close_session(
+    ledger: Ledger,
+    session: str,
+    ending: Ending,
+    product: Product,
+    criteria: Iterable[Criterion],
+    *,
+    elapsed_ms: int,
+) -> Row:
+    """Write `check` rows for the criteria and the `close` row, in one transaction; return the latter.
+
+    A session that completed and does not meet a criterion is closed as `unmet`. Criteria are checked where there
+    is something to judge: not in sessions that failed, were refused or are suspended.
+    """
+    judged = ending.outcome in (COMPLETED, BREACHED)
+    files = {file.name: file.data for file in product.files}
+    verdicts = [check(criterion, files) for criterion in criteria] if judged else []
+    if ending.outcome == COMPLETED and not all(verdict.passed for verdict in verdicts):
+        ending = Ending(UNMET, ending.reason)
+    checks = [_check_draft(ledger, session, verdict) for verdict in verdicts]
+    listing, kept = _committed_files(ledger, product)
+    output = None if product.output is None else ledger.content(product.output.encode("utf-8", "surrogatepass"), TEXT)
+    contents = (*kept, listing) if output is None else (*kept, listing, output)
+
+    def decide(view: View) -> tuple[Draft, ...]:
+        rows = view.session(session)
+        spend = spend_of(rows)
+        data = {
+            "outcome": ending.outcome, "reason": None if ending.reason is None else visible(ending.reason),
+            "turns": sum(row.kind == "turn" for row in rows), "total_tokens": spend.tokens,
+            "cost_microusd": _cost(rows), "elapsed_ms": elapsed_ms,
+            "output": None if output is None else output.commitment, "files": listing.commitment,
+            "file_count": len(product.files),
+        }
+        return (*checks, Draft(session, "close", data, contents))
+
+    return ledger.append(decide)[-1]
+
+
+def _check_draft(ledger: Ledger, session: str, verdict: Verdict) -> Draft:
+    detail = ledger.content(verdict.detail.encode("utf-8", "surrogatepass"), TEXT)
+    data = {"criterion": visible(verdict.criterion), "pass_fail": verdict.passed, "detail": detail.commitment}
+    return Draft(session, "check", data, (detail,))
+
+
+def _committed_files(ledger: Ledger, product: Product) -> tuple[Content, tuple[Content, ...]]:
+    """Return the manifest of the staged files, and everything that it names."""
+    entries: list[dict[str, Any]] = []
+    kept: list[Content] = []
+    for file in product.files:
+        after = ledger.content(file.data, BYTES)
+        old = (product.before or {}).get(file.name)
+        before = None if old is None else ledger.content(old, BYTES)
+        kept += [after] if before is None else [before, after]
+        entries.append(
+            {"name": file.name, "before": None if before is None else before.commitment, "after": after.commitment}
+        )
+    return ledger.content(manifest(entries), JSON), tuple(kept)
+
+
+def _cost(rows: tuple[Row, ...]) -> int | None:
+    """Return what a session cost, or None if any part of it is unknown."""
+    costs = [row.data["cost_microusd"] for row in rows if row.kind == "turn"]
+    costs += [row.data["charged_microusd"] for row in rows if row.kind == "attempt"]
+    return None if None in costs else sum(costs)
+
+
+def abandon_session(ledger: Ledger, session: str) -> Row:
+    """End a session that cannot go on: `failed`, reviewable, and whatever is in doubt stays charged in full.
+
+    The caller holds the session's lock, so that nobody is running it.
+
+    Raises:
+        LedgerError: There is no such session, it never ran, or it is closed for good.
+    """
+    listing = ledger.content(manifest([]), JSON)
+
+    def decide(view: View) -> tuple[Draft, ...]:
+        rows = view.session(session)
+        _check_closable(rows, session)
+        settled = {row.data["intent"] for row in rows if row.kind in ("turn", "attempt")}
+        doubtful = [row for row in rows if row.kind == "intent" and row.n not in settled]
+        attempts = tuple(_in_doubt(session, row) for row in doubtful)
+        elapsed = max((row.data["elapsed_ms"] or 0 for row in rows if "elapsed_ms" in row.data), default=0)
+        data = {
+            "outcome": FAILED, "reason": "closed by the operator",
+            "turns": sum(row.kind == "turn" for row in rows), "total_tokens": spend_of(rows).tokens,
+            "cost_microusd": None if doubtful else _cost(rows), "elapsed_ms": elapsed, "output": None,
+            "files": listing.commitment, "file_count": 0,
+        }
+        return (*attempts, Draft(session, "close", data, (listing,)))
+
+    return ledger.append(decide)[-1]
+
+
+def _in_doubt(session: str, intent: Row) -> Draft:
+    data = intent.data
+    return Draft(session, "attempt", {
+        "turn": data["turn"], "attempt": data["attempt"], "intent": intent.n,
+        "charged_tokens": data["reserved_tokens"], "charged_microusd": data["reserved_microusd"],
+        "error": {"class": "ProcessGone", "status": None, "detail": None}, "execution_time_ms": 0,
+        "elapsed_ms": data["elapsed_ms"], "in_doubt": True,
+    })
+
+
+def _check_closable(rows: tuple[Row, ...], session: str) -> None:
+    if not any(row.kind == "open" for row in rows):
+        raise LedgerError(f"session {session} was never opened, so there is nothing to close")
+    closed = [row for row in rows if row.kind == "close" and row.data["outcome"] != SUSPENDED]
+    if closed:
+        raise LedgerError(
+            f"session {session} is closed already: {closed[0].data['outcome']}, in row {closed[0].id}",
+            hint=f"safeloop review {session}",
+        )

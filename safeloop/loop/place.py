@@ -1,0 +1,61 @@
+"""Where a session keeps what is not in the ledger: its lock and its staging folder, beside the ledger."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from safeloop.errors import LedgerError
+
+
+def sessions_folder(db_path: str | os.PathLike[str]) -> Path:
+    """Return `NAME.sessions` beside `NAME.db`."""
+    path = Path(os.path.realpath(db_path))
+    return path.with_name(f"{path.name.removesuffix('.db')}.sessions")
+
+
+def session_folder(db_path: str | os.PathLike[str], session: str) -> Path:
+    """Return a session's folder, named by the SHA-256 of its id and never by the id itself."""
+    return sessions_folder(db_path) / hashlib.sha256(session.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def lock_path(db_path: str | os.PathLike[str], session: str) -> Path:
+    """Return a session's lock file."""
+    return session_folder(db_path, session) / "lock"
+
+
+def staging_path(db_path: str | os.PathLike[str], session: str) -> Path:
+    """Return a session's staging folder: tools write there and nowhere else."""
+    return session_folder(db_path, session) / "staging"
+
+
+def job_lock_path(db_path: str | os.PathLike[str], spec_file: str | os.PathLike[str]) -> Path:
+    """Return the lock file of a job: the runs of one spec file on one ledger."""
+    name = hashlib.sha256(os.fsencode(os.path.realpath(spec_file))).hexdigest()
+    return sessions_folder(db_path) / f"job-{name}.lock"
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and what is missing above it, each for its owner alone; one that is there stays as it is.
+
+    Raises:
+        LedgerError: It cannot be made.
+    """
+    try:
+        for folder in reversed((path, *path.parents)):
+            if not folder.exists():
+                folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise LedgerError(f"folder {path} cannot be made: {error.strerror}", hint=f"ls -ld {path.parent}") from None
+
+
+def make_staging(path: Path) -> None:
+    """Make the staging folder of a session that begins.
+
+    Raises:
+        LedgerError: Something is there that this session cannot have written, or the folder cannot be made.
+    """
+    if path.is_symlink() or (path.exists() and any(path.iterdir())):
+        raise LedgerError(f"{path} is not empty, but its session has not begun", hint=f"ls -la {path}")
+    make_folder(path)
