@@ -61,7 +61,7 @@ class CircuitBreaker:
         tripped = CircuitBreakerError(breach.reason.value, turn_count, accumulated_tokens)
         try:
             self.output_fn(self._banner(breach, turn_count, accumulated_tokens))
-        except Exception as error:  # noqa: BLE001 - a closed pipe: a breach that nobody can be shown is still one
+        except Exception as error:  # a closed pipe: a breach that nobody can be shown is still one
             raise tripped from error
         raise tripped
 

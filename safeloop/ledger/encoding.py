@@ -60,7 +60,7 @@ def parse(data: bytes) -> Any:
 def _check(value: Any, depth: int) -> None:
     """Refuse what the encoding does not allow; `depth` is the level of `value` if it is a container."""
     kind = type(value)
-    if kind is str:
+    if isinstance(value, str):
         _check_text(value)
     elif kind is int:
         if not -MAX_INTEGER <= value <= MAX_INTEGER:
@@ -68,7 +68,7 @@ def _check(value: Any, depth: int) -> None:
     elif kind is dict:
         _check_depth(depth)
         for key, item in value.items():
-            if type(key) is not str or not _is_key(key):
+            if not isinstance(key, str) or not _is_key(key):
                 raise EncodingError(f"key {str(key)[:40]!a} does not match [a-z0-9_]+")
             _check(item, depth + 1)
     elif kind is list or kind is tuple:

@@ -67,8 +67,8 @@ class OpenFiles:
             return  # a fork's copy: closing it would pull the files from under the parent
         with self._stack, contextlib.suppress(LedgerError), self._lock():
             # What could not be folded now, because somebody reads or the disk is full, is folded by the next writer.
-            self.rows.fold_log(always=True)
-            self.contents.fold_log(always=True)
+            self.rows.fold_log()
+            self.contents.fold_log()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Edge]:
@@ -83,10 +83,6 @@ class OpenFiles:
                 self.edge = None  # whatever happened, the next writer reads the file again
                 raise
             self._remember()
-            with contextlib.suppress(LedgerError):
-                # The rows are durable: a log that cannot be folded now, for a full disk, is folded another time.
-                self.rows.fold_log()
-                self.contents.fold_log()
 
     def check_process(self) -> None:
         """Refuse to go on in a fork; a ledger in memory has a copy there of its own.

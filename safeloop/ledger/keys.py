@@ -142,6 +142,20 @@ def read_pem(path: Path) -> Ed25519PrivateKey:
     return private
 
 
+def make_reviewer_key(path: Path, comment: str) -> None:
+    """Make an SSH key for somebody who has none: a private file of 0600, and its `.pub` beside it.
+
+    Raises:
+        KeyUnusable: There is something at one of the paths, or they cannot be written.
+    """
+    private = Ed25519PrivateKey.generate()
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    line = private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    for target, data in ((path, pem), (path.with_name(f"{path.name}.pub"), line + b" " + comment.encode() + b"\n")):
+        if not create_file(target, data):
+            raise KeyUnusable(f"there is a file at {target} already", hint="choose another path")
+
+
 def read_reviewer_key(path: Path) -> Ed25519PrivateKey | None:
     """Read a reviewer's own key if it is a plain Ed25519 file; None means that `ssh-keygen` must sign with it.
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from safeloop.errors import EncodingError
+from safeloop.ledger.visible import visible
 
 Check = Callable[[Any], bool]
 
@@ -27,11 +28,11 @@ def check_data(kind: str, data: Mapping[str, Any]) -> None:
     """
     fields = KINDS.get(kind)
     if fields is None:
-        raise EncodingError(f"there is no kind of row {kind!r}")
-    wrong = sorted(data.keys() ^ fields.keys())
+        raise EncodingError(f"there is no kind of row {visible(str(kind))!r}")
+    wrong = sorted(map(str, data.keys() ^ fields.keys()))
     wrong += sorted(key for key in fields.keys() & data.keys() if not fields[key](data[key]))
     if wrong:
-        raise EncodingError(f"a {kind} row's {', '.join(wrong)} is missing, unknown or of another form")
+        raise EncodingError(f"a {kind} row's {visible(', '.join(wrong))} is missing, unknown or of another form")
 
 
 def count(value: Any) -> bool:

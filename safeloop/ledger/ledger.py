@@ -19,7 +19,16 @@ from safeloop.ledger.keys import KeyFolder
 from safeloop.ledger.kinds import check_data
 from safeloop.ledger.merkle import Node
 from safeloop.ledger.note import Checkpoint
-from safeloop.ledger.rows import LEDGER_SESSION, Draft, Row, encode_body, is_session_id, parse_row, sealed_row, timestamp
+from safeloop.ledger.rows import (
+    LEDGER_SESSION,
+    Draft,
+    Row,
+    encode_body,
+    is_session_id,
+    parse_row,
+    sealed_row,
+    timestamp,
+)
 from safeloop.ledger.site import MEMORY, memory_site, open_site, read_head, real_path
 from safeloop.ledger.store.database import BUSY_TIMEOUT_S
 from safeloop.ledger.visible import visible

@@ -19,7 +19,7 @@ from safeloop.ledger import ed25519, merkle, seal
 
 _ED25519 = b"\x01"
 _DECIMAL = re.compile(r"(0|[1-9][0-9]{0,18})\Z")
-_NAME = re.compile(r"[^\s+]+\Z")
+_NAME = re.compile(r"[^\s+\x00-\x1f\ud800-\udfff]+\Z")
 _MAX_NOTE_BYTES = 1_000_000
 _PROOF_HEADER = "c2sp.org/tlog-proof@v1"
 

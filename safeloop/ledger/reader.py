@@ -95,6 +95,14 @@ class LedgerReader:
         """Yield (index, idx) for rows that an index hides, and (index, None) if it lists others than the rows."""
         return self._rows.index_faults()
 
+    def rows_of(self, session: str) -> Iterator[StoredRow]:
+        """Yield a session's rows as an index finds them; quick, unverified, and good for finding one's way only."""
+        return self._rows.rows_of(session)
+
+    def rows_of_kinds(self, *kinds: str) -> Iterator[StoredRow]:
+        """Yield the rows of some kinds as an index finds them; quick, unverified, and no evidence either."""
+        return self._rows.rows_of_kinds(kinds)
+
     def sessions(self) -> Iterator[str]:
         """Yield the sessions in the order of their first rows; quick, and good for finding one's way only."""
         return self._rows.sessions()
@@ -130,4 +138,4 @@ class LedgerReader:
 
 def _beginning(statement: object) -> str:
     """Name a statement of the schema by its first words."""
-    return visible(" ".join(str(statement).split()[:3]), 80)
+    return visible(" ".join(str(statement).split()[:4]), 80)

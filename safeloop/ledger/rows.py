@@ -29,7 +29,7 @@ _AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\Z", re.ASCII)
 _HEX = re.compile(r"[0-9a-f]{64}\Z")
 _KIND = re.compile(r"[a-z_]{1,32}\Z")
 _ORIGIN = re.compile(r"(?=.{1,200}\Z)[a-z0-9.-]+(/[a-z0-9._-]+)+\Z")
-_SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
+_SESSION = re.compile(r"(?!latest\Z)[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")  # `latest` is reserved
 
 
 class UnknownVersion(EncodingError):
@@ -109,7 +109,7 @@ def sealed_row(idx: int, body: bytes, signature: bytes) -> Row:
 
     The values are the bytes' own, so that no caller who keeps its draft can change the row.
     """
-    return _row(idx, body, signature, json.loads(body))
+    return _row(idx, body, signature, json.loads(body.decode()))
 
 
 def encode_body(draft: Draft, *, ledger: str, n: int, prev: str, at: str, writer: str) -> bytes:

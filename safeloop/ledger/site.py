@@ -99,7 +99,7 @@ def open_site(path: Path, keys: KeyFolder, *, create: bool) -> Site:
 
 
 def remember_site(path: Path, site: Site, keys: KeyFolder) -> None:
-    """Pin a ledger's public keys in the trust folder `self` and note the ledger in the key folder, which completes it."""
+    """Pin a ledger's public keys in the trust folder `self`, and at last note the ledger in the key folder."""
     trust.pin_log(keys.self_trust, site.verifier)
     trust.pin_writer(keys.self_trust, f"writer-{site.writer.key_id[:8]}", site.writer.public)
     KnownLedgers(keys.path).remember(KnownLedger(path, site.origin, site.verifier.vkey))
@@ -147,12 +147,12 @@ def existing_site(path: Path, keys: KeyFolder) -> Site:
     """
     database.check_file(path)
     database.check_local(path)
+    note = _head_note(path)
     if not keys.has_keys():
         raise KeyUnusable(
             f"{path} is there, but the key folder {keys.path} has no keys for it",
             hint="point SAFELOOP_KEYS at the key folder that made it; lost keys come back from a backup only",
         )
-    note = _head_note(path)
     origin = _origin(path, note)
     site = Site(path, origin, keys.writer(), keys.log(), state_path(keys.path, origin))
     read_head(note, site)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from safeloop.ledger import Content, Draft, Ledger, Row, visible
+from safeloop.ledger import Content, Draft, Ledger, visible
 from safeloop.ledger.content import JSON, TEXT
 from safeloop.loop.interruption import Interruption
 from safeloop.models.reply import ToolCall
@@ -38,15 +38,11 @@ class Hands:
 
     def refuse(self, turn: int, calls: tuple[ToolCall, ...]) -> list[dict[str, Any]]:
         """Run none of these calls; record and return an error result for each."""
-        results = []
-        for call in calls:
-            tool = self.tools.get(call.name)
-            permission = Permission.DESTRUCTIVE if tool is None else tool.permission
-            error = {"class": "CutReply", "message": NOT_RUN}
-            text = compact_json({"error": error, "tool": visible(call.name)}).decode()
-            outcome = ToolOutcome(visible(call.name), permission, text, passed=False, error=error, execution_time_ms=0)
-            results.append(self._record(turn, call, outcome, self._arguments(call)))
-        return results
+        outcomes = [_not_run(self.tools, call) for call in calls]
+        pairs = list(zip(calls, outcomes, strict=True))
+        drafts = [self._draft(turn, call, outcome, self._arguments(call)) for call, outcome in pairs]
+        self.ledger.append(lambda _: drafts)
+        return [self._answer(call, outcome) for call, outcome in pairs]
 
     def _one(self, turn: int, call: ToolCall) -> dict[str, Any]:
         self.interruption.check()
@@ -63,18 +59,24 @@ class Hands:
         return self._record(turn, call, outcome, arguments)
 
     def _record(self, turn: int, call: ToolCall, outcome: ToolOutcome, arguments: Content) -> dict[str, Any]:
+        self._append(self._draft(turn, call, outcome, arguments))
+        return self._answer(call, outcome)
+
+    def _draft(self, turn: int, call: ToolCall, outcome: ToolOutcome, arguments: Content) -> Draft:
         result = self.ledger.content(outcome.result.encode("utf-8", "surrogatepass"), TEXT)
         contents = [arguments, result]
         error = None
         if outcome.error is not None:
             detail = self.ledger.content(outcome.error["message"].encode("utf-8", "surrogatepass"), TEXT)
-            error = {"class": visible(outcome.error["class"]), "status": None, "detail": detail.commitment}
+            error = {"class": outcome.error["class"], "status": None, "detail": detail.commitment}
             contents.append(detail)
         data = _facts(turn, call, outcome.tool, outcome.permission, arguments) | {
             "result": result.commitment, "execution_time_ms": outcome.execution_time_ms,
             "pass_fail": outcome.passed, "error": error,
         }
-        self._append(Draft(self.session, "tool", data, tuple(contents)))
+        return Draft(self.session, "tool", data, tuple(contents))
+
+    def _answer(self, call: ToolCall, outcome: ToolOutcome) -> dict[str, Any]:
         self.on_ran(outcome.tool, outcome.passed)
         answer = {"type": "tool_result", "tool_use_id": call.id, "content": outcome.result}
         return answer if outcome.passed else answer | {"is_error": True}
@@ -82,12 +84,21 @@ class Hands:
     def _arguments(self, call: ToolCall) -> Content:
         return self.ledger.content(compact_json(call.input), JSON)
 
-    def _append(self, draft: Draft) -> Row:
-        return self.ledger.append(lambda _: (draft,))[0]
+    def _append(self, draft: Draft) -> None:
+        self.ledger.append(lambda _: (draft,))
+
+
+def _not_run(tools: ToolRegistry, call: ToolCall) -> ToolOutcome:
+    tool, name = tools.get(call.name), visible(call.name)
+    permission = Permission.DESTRUCTIVE if tool is None else tool.permission
+    error = {"class": "CutReply", "message": NOT_RUN}
+    text = compact_json({"error": error, "tool": name}).decode()
+    return ToolOutcome(name, permission, text, passed=False, error=error, execution_time_ms=0)
 
 
 def _facts(turn: int, call: ToolCall, tool: str, permission: Permission, arguments: Content) -> dict[str, Any]:
+    """Return what `call` and `tool` rows share; `tool` went through `visible` already."""
     return {
-        "turn": turn, "call": visible(call.id), "tool": visible(tool), "permission": permission.value,
+        "turn": turn, "call": visible(call.id), "tool": tool, "permission": permission.value,
         "arguments": arguments.commitment,
     }

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safeloop.breaker import CircuitBreaker
-from safeloop.errors import CircuitBreakerError, SafeloopError, SettingError
+from safeloop.breaker import CircuitBreaker, Granted
+from safeloop.errors import CircuitBreakerError, SettingError
 from safeloop.ledger import Ledger, visible
+from safeloop.ledger.encoding import MAX_INTEGER
+from safeloop.ledger.rows import is_session_id
 from safeloop.ledger.site import MEMORY
 from safeloop.loop import place
 from safeloop.loop.acting import Hands
@@ -22,13 +24,14 @@ from safeloop.loop.events import Closed, Listener, Replied, Reserved, ToolRan
 from safeloop.loop.governed import Model, Turns
 from safeloop.loop.interruption import GRACE_S, Interruption
 from safeloop.loop.lock import held
-from safeloop.loop.opening import Setting, open_session
+from safeloop.loop.opening import Setting, check_fresh, open_session
 from safeloop.models import Reply, adapt
-from safeloop.spec import SpecResult
+from safeloop.spec import SpecResult, require_enforced
 from safeloop.tools import ContainmentError, Root, ToolRegistry, collect
 
 DEFAULT_MODEL = "claude-sonnet-5-5"
 MOST_BYTES_BEFORE = 10_000_000
+_PROBE_S = 0.25  # rides out another process that only asks whether the lock is held
 _CUT = frozenset({"max_tokens", "refusal", "model_context_window_exceeded", None})
 
 MakeTools = Callable[[Root], ToolRegistry]
@@ -72,6 +75,9 @@ class AgentLoop:
         allow_estimates: Bound by an estimate where the client cannot count; None allows it where it is never billed.
         on_event: Told of every step.
         grace_s: How long a call in flight may go on after the first signal, in seconds.
+
+    Raises:
+        SettingError: An argument has no meaning; nothing was recorded.
     """
 
     def __init__(
@@ -90,8 +96,7 @@ class AgentLoop:
         on_event: Listener = lambda _: None,
         grace_s: float = GRACE_S,
     ) -> None:
-        if type(max_tokens) is not int or max_tokens < 1:
-            raise SettingError(f"max_tokens must be an integer from 1, not {max_tokens!r}")
+        _check_request(model, max_tokens, thinking)
         self.spec = spec
         self.circuit_breaker = circuit_breaker
         self.ledger = ledger
@@ -112,6 +117,7 @@ class AgentLoop:
 
         Raises:
             RuntimeError: The session has run already, or was written by hand.
+            SpecError: The spec sets a ceiling that this version does not enforce.
             AttemptFailed: An attempt at the model brought no reply; the session is closed as `failed`. What a
                 client that is not ours raised comes through as it is.
             KeyboardInterrupt: A signal; the session is closed as `suspended`.
@@ -119,26 +125,27 @@ class AgentLoop:
         """
         if not isinstance(task, str):
             raise TypeError(f"a task is a text, not {type(task).__name__}")
+        if not is_session_id(self.spec.session_id):
+            raise SettingError(f"{visible(str(self.spec.session_id), 60)!r} cannot be a session's id")
+        require_enforced(self.spec.ceilings)
         with self._running(task) as run:
             try:
-                ending = run.until_done()
-            except CircuitBreakerError as breach:
-                ending = Ending(BREACHED, breach.reason)
+                return run.close(run.until_done())
             except BaseException as error:
                 run.close_after(error)
                 raise
-            return run.close(ending)
 
     @contextlib.contextmanager
     def _running(self, task: str) -> Iterator[_Run]:
-        """Hold the session's lock and the signals, and open the session."""
+        """Hold the signals and the session's lock, and open the session."""
         interruption = Interruption(self._grace_s)
         session = self.spec.session_id
         with contextlib.ExitStack() as stack:
-            folder = stack.enter_context(self._folder())
-            stack.enter_context(held(folder / "lock", f"session {session}"))
             stack.enter_context(interruption.handled())
-            (folder / "staging").mkdir(mode=0o700, exist_ok=True)
+            folder = stack.enter_context(self._folder())
+            stack.enter_context(held(folder / "lock", f"session {session}", wait_s=_PROBE_S))
+            check_fresh(self.ledger.rows(session), session)
+            place.make_staging(folder / "staging")
             staging = stack.enter_context(Root(folder / "staging"))
             workspace = None if self._workspace is None else stack.enter_context(Root(self._workspace))
             yield _Run(self, task, self._registry(staging), staging, workspace, interruption)
@@ -149,9 +156,7 @@ class AgentLoop:
             with tempfile.TemporaryDirectory(prefix="safeloop-") as folder:
                 yield Path(folder)
         else:
-            folder_path = place.session_folder(self.ledger.db_path, self.spec.session_id)
-            folder_path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            yield folder_path
+            yield place.session_folder(self.ledger.db_path, self.spec.session_id)
 
     def _registry(self, staging: Root) -> ToolRegistry:
         tools = self._tools(staging) if callable(self._tools) else self._tools
@@ -190,10 +195,10 @@ class _Run:
         self._staging, self._workspace, self._interruption = staging, workspace, interruption
         self._started = time.monotonic()
         self._output: str | None = None
+        self._is_closed = False
         client = adapt(loop.client)
         granted = registry.granted(spec.tools.permissions, spec.tools.names)
         setting = loop._setting(task, client, granted)
-        open_session(ledger, setting)
         self._breaker = loop.circuit_breaker.tightened(spec.ceilings)
         self._conversation = Conversation(task, ledger.content)
         self._turns = Turns(
@@ -201,16 +206,22 @@ class _Run:
             self._elapsed_ms,
         )
         self._hands = Hands(ledger, spec.session_id, registry, spec.tools, interruption, self._tool_ran)
+        open_session(ledger, setting)  # last: from here on the session must be closed
 
     def until_done(self) -> Ending:
-        """Take turns until a reply ends the session.
-
-        Raises:
-            CircuitBreakerError: The next turn does not fit under a ceiling.
-        """
+        """Take turns until a reply, or a ceiling, ends the session."""
         while True:
             self._interruption.check()
-            reply = self._turn()
+            try:
+                granted = self._turns.reserve(self._conversation)
+            except CircuitBreakerError as breach:  # only here: what a client raises under this name is no breach
+                return Ending(BREACHED, breach.reason)
+            try:
+                reply = self._turn(granted)
+            except Exception:
+                self._interruption.check()  # what failed after a signal was stopped by it
+                raise
+            self._interruption.check()
             ending = self._answer(reply)
             if ending is not None:
                 return ending
@@ -218,12 +229,13 @@ class _Run:
     def close(self, ending: Ending) -> LoopResult:
         """Commit what the session leaves, close it, and say how it ended."""
         try:
-            product = self._product() if ending.outcome not in (FAILED,) else Product(output=self._output)
+            product = self._product() if ending.outcome != FAILED else Product(output=self._output)
         except ContainmentError as error:
             ending, product = Ending(FAILED, str(error)), Product(output=self._output)
         row = close_session(
             self._ledger, self._spec.session_id, ending, product, self._spec.criteria, elapsed_ms=self._elapsed_ms()
         )
+        self._is_closed = True
         outcome, reason = row.data["outcome"], row.data["reason"]
         self._tell(Closed(self._spec.session_id, outcome, reason))
         breach = ending.reason if outcome == BREACHED else None
@@ -234,23 +246,22 @@ class _Run:
 
     def close_after(self, error: BaseException) -> None:
         """Close the session because of an error, which stays the error even if closing fails too."""
-        ending = Ending.of(error)
+        session, ending = self._spec.session_id, Ending.of(error)
+        if self._is_closed:
+            return
         try:
             close_session(
-                self._ledger, self._spec.session_id, ending, Product(output=self._output), (),
-                elapsed_ms=self._elapsed_ms(),
+                self._ledger, session, ending, Product(output=self._output), (), elapsed_ms=self._elapsed_ms()
             )
-        except SafeloopError as second:
-            error.add_note(f"the session could not be closed: {second}; then: safeloop close {self._spec.session_id}")
-        else:
-            self._tell(Closed(self._spec.session_id, ending.outcome, ending.reason))
+            self._tell(Closed(session, ending.outcome, ending.reason))
+        except Exception as second:  # noqa: BLE001 - told with the error that came first
+            error.add_note(f"and closing failed: {second or type(second).__name__}; then: safeloop close {session}")
 
-    def _turn(self) -> Reply:
-        granted = self._turns.reserve(self._conversation)
+    def _turn(self, granted: Granted) -> Reply:
         number, session = self._turns.number, self._spec.session_id
         spent = self._turns.tokens
-        self._tell(Reserved(session, number, spent, granted.max_tokens, self._breaker.ceilings))
-        reply = self._turns.call(granted, self._conversation)
+        leaving = Reserved(session, number, spent, granted.max_tokens, self._breaker.ceilings)
+        reply = self._turns.call(granted, self._conversation, lambda: self._tell(leaving))
         stop_reason = None if reply.stop_reason is None else visible(reply.stop_reason)
         self._tell(Replied(session, number, self._turns.tokens - spent, stop_reason))
         self._output = reply.text or self._output
@@ -283,22 +294,35 @@ class _Run:
 
     def _product(self) -> Product:
         files = collect(self._staging)
-        before: dict[str, bytes] = {}
-        for file in files if self._workspace is not None else ():
-            with contextlib.suppress(ContainmentError):  # no such file there, or none that a diff could show
-                before[file.name] = self._read_before(file.name)
-        return Product(files, before, self._output)
+        before = {file.name: self._read_before(file.name) for file in files}
+        return Product(files, {name: data for name, data in before.items() if data is not None}, self._output)
 
-    def _read_before(self, name: str) -> bytes:
+    def _read_before(self, name: str) -> bytes | None:
+        """Return the workspace's version of a staged file, if it has one that a diff could show."""
         if self._workspace is None:
-            raise ContainmentError(f"{name}: there is no workspace")
-        return self._workspace.read(name, MOST_BYTES_BEFORE)
+            return None
+        try:
+            return self._workspace.read(name, MOST_BYTES_BEFORE)
+        except ContainmentError:
+            return None
 
     def _tool_ran(self, tool: str, passed: bool) -> None:
         self._tell(ToolRan(self._spec.session_id, self._turns.number, tool, passed))
 
     def _elapsed_ms(self) -> int:
         return round((time.monotonic() - self._started) * 1000)
+
+
+def _check_request(model: object, max_tokens: object, thinking: Mapping[str, Any] | None) -> None:
+    if not isinstance(model, str) or not model:
+        raise SettingError(f"model must be a model's name, not {model!r}")
+    if type(max_tokens) is not int or not 1 <= max_tokens <= MAX_INTEGER:
+        raise SettingError(f"max_tokens must be an integer from 1 to 2**53 - 1, not {max_tokens!r}")
+    budget = None if thinking is None else thinking.get("budget_tokens")
+    if budget is not None and (type(budget) is not int or not 1 <= budget < max_tokens):
+        raise SettingError(
+            f"thinking.budget_tokens must be an integer from 1, below max_tokens ({max_tokens}), not {budget!r}"
+        )
 
 
 def _model(loop: AgentLoop, client: Any, granted: ToolRegistry) -> Model:

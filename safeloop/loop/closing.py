@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from safeloop.errors import LedgerError
+from safeloop.errors import AttemptFailed, LedgerError
 from safeloop.ledger import Content, Draft, Ledger, Row, View, visible
 from safeloop.ledger.content import BYTES, JSON, TEXT, manifest
 from safeloop.spec import Criterion, Verdict, check, spend_of
@@ -33,7 +33,7 @@ class Ending:
         """Say how a session ends that this was raised in."""
         if isinstance(error, KeyboardInterrupt):
             return cls(SUSPENDED, str(error) or "interrupted")
-        return cls(FAILED, type(error).__name__)
+        return cls(FAILED, error.error_class if isinstance(error, AttemptFailed) else type(error).__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,8 @@ def close_session(
     """Write `check` rows for the criteria and the `close` row, in one transaction; return the latter.
 
     A session that completed and does not meet a criterion is closed as `unmet`. Criteria are checked where there
-    is something to judge: not in sessions that failed, were refused or are suspended.
+    is something to judge: not in sessions that failed, were refused or are suspended. An attempt whose outcome
+    could not be recorded gets its row now, in doubt.
     """
     judged = ending.outcome in (COMPLETED, BREACHED)
     files = {file.name: file.data for file in product.files}
@@ -76,15 +77,12 @@ def close_session(
 
     def decide(view: View) -> tuple[Draft, ...]:
         rows = view.session(session)
-        spend = spend_of(rows)
         data = {
             "outcome": ending.outcome, "reason": None if ending.reason is None else visible(ending.reason),
-            "turns": sum(row.kind == "turn" for row in rows), "total_tokens": spend.tokens,
-            "cost_microusd": _cost(rows), "elapsed_ms": elapsed_ms,
-            "output": None if output is None else output.commitment, "files": listing.commitment,
-            "file_count": len(product.files),
+            **_totals(rows), "elapsed_ms": elapsed_ms, "output": None if output is None else output.commitment,
+            "files": listing.commitment, "file_count": len(product.files),
         }
-        return (*checks, Draft(session, "close", data, contents))
+        return (*_doubtful(session, rows, "Unrecorded"), *checks, Draft(session, "close", data, contents))
 
     return ledger.append(decide)[-1]
 
@@ -110,11 +108,20 @@ def _committed_files(ledger: Ledger, product: Product) -> tuple[Content, tuple[C
     return ledger.content(manifest(entries), JSON), tuple(kept)
 
 
-def _cost(rows: tuple[Row, ...]) -> int | None:
-    """Return what a session cost, or None if any part of it is unknown."""
+def _totals(rows: tuple[Row, ...]) -> dict[str, int | None]:
+    """Return what a session used; a cost is None if any part of it is unknown."""
     costs = [row.data["cost_microusd"] for row in rows if row.kind == "turn"]
     costs += [row.data["charged_microusd"] for row in rows if row.kind == "attempt"]
-    return None if None in costs else sum(costs)
+    costs += [row.data["reserved_microusd"] for row in _open_intents(rows)]
+    return {
+        "turns": sum(row.kind == "turn" for row in rows), "total_tokens": spend_of(rows).tokens,
+        "cost_microusd": None if None in costs else sum(costs),
+    }
+
+
+def _open_intents(rows: tuple[Row, ...]) -> tuple[Row, ...]:
+    settled = {row.data["intent"] for row in rows if row.kind in ("turn", "attempt")}
+    return tuple(row for row in rows if row.kind == "intent" and row.n not in settled)
 
 
 def abandon_session(ledger: Ledger, session: str) -> Row:
@@ -130,29 +137,27 @@ def abandon_session(ledger: Ledger, session: str) -> Row:
     def decide(view: View) -> tuple[Draft, ...]:
         rows = view.session(session)
         _check_closable(rows, session)
-        settled = {row.data["intent"] for row in rows if row.kind in ("turn", "attempt")}
-        doubtful = [row for row in rows if row.kind == "intent" and row.n not in settled]
-        attempts = tuple(_in_doubt(session, row) for row in doubtful)
-        elapsed = max((row.data["elapsed_ms"] or 0 for row in rows if "elapsed_ms" in row.data), default=0)
+        elapsed = max((row.data["elapsed_ms"] for row in rows if "elapsed_ms" in row.data), default=0)
         data = {
-            "outcome": FAILED, "reason": "closed by the operator",
-            "turns": sum(row.kind == "turn" for row in rows), "total_tokens": spend_of(rows).tokens,
-            "cost_microusd": None if doubtful else _cost(rows), "elapsed_ms": elapsed, "output": None,
-            "files": listing.commitment, "file_count": 0,
+            "outcome": FAILED, "reason": "closed by the operator", **_totals(rows), "elapsed_ms": elapsed,
+            "output": None, "files": listing.commitment, "file_count": 0,
         }
-        return (*attempts, Draft(session, "close", data, (listing,)))
+        return (*_doubtful(session, rows, "ProcessGone"), Draft(session, "close", data, (listing,)))
 
     return ledger.append(decide)[-1]
 
 
-def _in_doubt(session: str, intent: Row) -> Draft:
-    data = intent.data
-    return Draft(session, "attempt", {
-        "turn": data["turn"], "attempt": data["attempt"], "intent": intent.n,
-        "charged_tokens": data["reserved_tokens"], "charged_microusd": data["reserved_microusd"],
-        "error": {"class": "ProcessGone", "status": None, "detail": None}, "execution_time_ms": 0,
-        "elapsed_ms": data["elapsed_ms"], "in_doubt": True,
-    })
+def _doubtful(session: str, rows: tuple[Row, ...], error_class: str) -> tuple[Draft, ...]:
+    """Charge attempts without outcome in full: an intent that nothing settled may have been billed."""
+    return tuple(
+        Draft(session, "attempt", {
+            "turn": intent.data["turn"], "attempt": intent.data["attempt"], "intent": intent.n,
+            "charged_tokens": intent.data["reserved_tokens"], "charged_microusd": intent.data["reserved_microusd"],
+            "error": {"class": error_class, "status": None, "detail": None}, "execution_time_ms": 0,
+            "elapsed_ms": intent.data["elapsed_ms"], "in_doubt": True,
+        })
+        for intent in _open_intents(rows)
+    )
 
 
 def _check_closable(rows: tuple[Row, ...], session: str) -> None:

@@ -27,16 +27,20 @@ class Conversation:
     def __init__(self, task: str, make_content: MakeContent) -> None:
         self._make_content = make_content
         self._messages: list[dict[str, Any]] = []
-        self._contents: list[Content] = []
-        self._stored = 0
+        self._commitments: list[dict[str, Any]] = []
+        self._new: list[Content] = []
         self.say(task)
 
     def __len__(self) -> int:
         return len(self._messages)
 
     @property
-    def messages(self) -> list[dict[str, Any]]:
-        """A copy that a client may change without effect here."""
+    def messages(self) -> tuple[dict[str, Any], ...]:
+        """The messages themselves, to look at."""
+        return tuple(self._messages)
+
+    def copied(self) -> list[dict[str, Any]]:
+        """Return a copy that a client may change without effect here."""
         return copy.deepcopy(self._messages)
 
     def say(self, content: str | list[dict[str, Any]]) -> None:
@@ -61,13 +65,14 @@ class Conversation:
 
     def committed(self) -> tuple[Content, ...]:
         """Return what the next request's intent must keep: new messages, and last the request's manifest."""
-        listing = manifest([content.commitment for content in self._contents])
-        return (*self._contents[self._stored :], self._make_content(listing, JSON))
+        return (*self._new, self._make_content(manifest(self._commitments), JSON))
 
     def mark_stored(self) -> None:
         """Note that every message so far is durable."""
-        self._stored = len(self._contents)
+        self._new.clear()
 
     def _add(self, message: dict[str, Any]) -> None:
+        content = self._make_content(compact_json(message), JSON)
         self._messages.append(message)
-        self._contents.append(self._make_content(compact_json(message), JSON))
+        self._commitments.append(content.commitment)
+        self._new.append(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from safeloop.ledger.content import JSON, TEXT
 from safeloop.loop.conversation import Conversation
 from safeloop.loop.interruption import Interrupted, Interruption
 from safeloop.models import LLMClient, Reply, failure_of, read_reply
+from safeloop.models.shapes import field
 from safeloop.models.usage import COUNT_LIMIT
 
 LLM = "llm"
@@ -54,9 +56,16 @@ class Model:
         """Return the next request as the bounds read it."""
         thinking = self.more.get("thinking") or {}
         return Request(
-            self.name, self.system, tuple(conversation.messages), tuple(self.more.get("tools", ())), self.wanted,
+            self.name, self.system, conversation.messages, tuple(self.more.get("tools", ())), self.wanted,
             thinking_budget=thinking.get("budget_tokens"), thinks=thinking.get("type", "disabled") != "disabled",
         )
+
+    def parameters(self, conversation: Conversation) -> dict[str, Any]:
+        """Return the next request for a client, but for `max_tokens`; it may change them without effect here."""
+        return {
+            "model": self.name, "system": self.system, "messages": conversation.copied(),
+            **copy.deepcopy(dict(self.more)),
+        }
 
 
 class Turns:
@@ -103,26 +112,30 @@ class Turns:
         conversation.mark_stored()
         return decision
 
-    def call(self, granted: Granted, conversation: Conversation) -> Reply:
+    def call(self, granted: Granted, conversation: Conversation, leaving: Callable[[], object]) -> Reply:
         """Send exactly the reserved request, and record what came of it: a `turn` row, or an `attempt` row.
+
+        Args:
+            granted: From `reserve`.
+            conversation: As it was then.
+            leaving: Called when the request is about to leave.
 
         Raises:
             AttemptFailed: No reply came; whatever the client raised is its cause.
             Interrupted: A signal cut the call off; the attempt is in doubt.
         """
-        model, started = self._model, time.monotonic()
-        sent = len(conversation)
+        parameters = self._model.parameters(conversation)
+        started, is_sent = time.monotonic(), False
         try:
+            leaving()
             with self._interruption.in_flight():
-                response = model.client.messages.create(
-                    model=model.name, max_tokens=granted.max_tokens, system=model.system,
-                    messages=conversation.messages, **model.more,
-                )
+                is_sent = True
+                response = self._model.client.messages.create(max_tokens=granted.max_tokens, **parameters)
         except BaseException as error:
-            self._record_attempt(granted, error, _since(started))
+            self._record_attempt(granted, _failure(error, is_sent=is_sent), _since(started))
             raise
         reply = read_reply(response)
-        self._settle(granted, reply, sent, _since(started))
+        self._settle(granted, reply, len(conversation), _since(started))
         return reply
 
     def _reserve(self, place: Place, request: Request, conversation: Conversation) -> Granted | Refused:
@@ -133,7 +146,7 @@ class Turns:
             decision = self._try(place, request, closest, contents, final=False)
             if isinstance(decision, Granted):
                 return decision
-        fallback = self._count(request) or (estimate_bound(request) if self._model.allow_estimates else None)
+        fallback = self._count(conversation) or (estimate_bound(request) if self._model.allow_estimates else None)
         if fallback is not None and (closest is None or fallback.tokens < closest.tokens):
             closest = fallback
         if closest is None:
@@ -151,22 +164,18 @@ class Turns:
             costs_nothing=self._model.costs_nothing, final=final,
         )
 
-    def _count(self, request: Request) -> Bound | None:
+    def _count(self, conversation: Conversation) -> Bound | None:
         """Ask the provider's counter, which costs nothing; None where there is none, or it fails."""
         count = getattr(self._model.client.messages, "count_tokens", None)
         if count is None:
             return None
         try:
             with self._interruption.in_flight():
-                counted = count(
-                    model=request.model, system=request.system, messages=[dict(item) for item in request.messages],
-                    **self._model.more,
-                )
+                counted = count(**self._model.parameters(conversation))
+            tokens = field(counted, "input_tokens")
         except Exception:  # noqa: BLE001 - any client's counter may fail in any way; then the bytes decide
             return None
-        tokens = counted.get("input_tokens") if isinstance(counted, Mapping) else getattr(counted, "input_tokens", None)
-        usable = type(tokens) is int and 0 <= tokens <= COUNT_LIMIT
-        return counted_bound(tokens) if usable and isinstance(tokens, int) else None
+        return counted_bound(tokens) if type(tokens) is int and 0 <= tokens <= COUNT_LIMIT else None
 
     def _settle(self, granted: Granted, reply: Reply, sent: int, execution_time_ms: int) -> None:
         """Write the `turn` row. Usage that cannot be believed is charged in full."""
@@ -190,11 +199,10 @@ class Turns:
         }
         ledger.append(lambda _: (Draft(self._session, "turn", data, (response,)),))
 
-    def _record_attempt(self, granted: Granted, error: BaseException, execution_time_ms: int) -> None:
+    def _record_attempt(self, granted: Granted, failure: AttemptFailed, execution_time_ms: int) -> None:
         """Write the `attempt` row: what may have been billed stays charged at its full reservation."""
-        failure = _failure(error)
         charged = granted.reserved_tokens if failure.in_doubt else 0
-        detail = self._ledger.content((failure.detail or str(error)).encode("utf-8", "surrogatepass"), TEXT)
+        detail = self._ledger.content((failure.detail or failure.message).encode("utf-8", "surrogatepass"), TEXT)
         data = {
             "turn": self.number, "attempt": 1, "intent": granted.intent.n, "charged_tokens": charged,
             "charged_microusd": 0 if self._model.costs_nothing or not charged else None,
@@ -207,10 +215,10 @@ class Turns:
         self._ledger.append(lambda _: (Draft(self._session, "attempt", data, (detail,)),))
 
 
-def _failure(error: BaseException) -> AttemptFailed:
-    if isinstance(error, Interrupted):
-        return AttemptFailed(str(error), error_class="Interrupted", in_doubt=True)
-    return failure_of(error)
+def _failure(error: BaseException, *, is_sent: bool) -> AttemptFailed:
+    if is_sent and not isinstance(error, Interrupted):
+        return failure_of(error)
+    return AttemptFailed(str(error), error_class=type(error).__name__, in_doubt=is_sent)
 
 
 def _since(started: float) -> int:

@@ -61,7 +61,7 @@ def open_session(ledger: Ledger, setting: Setting) -> None:
 
     def decide(view: View) -> tuple[Draft, ...]:
         rows = view.session(session)
-        _check_fresh(rows, session)
+        check_fresh(rows, session)
         spec = next(row for row in rows if row.kind == "spec")
         data = {
             "spec": spec.leaf, "task": task.commitment, "input_hash": setting.input_hash,
@@ -78,7 +78,7 @@ def open_session(ledger: Ledger, setting: Setting) -> None:
 def _spec_drafts(view: View, setting: Setting) -> tuple[Draft, ...]:
     session = setting.spec.session_id
     rows = view.session(session)
-    _check_fresh(rows, session)
+    check_fresh(rows, session)
     recorded = next((row for row in rows if row.kind == "spec"), None)
     if recorded is None:
         return (Draft(session, "spec", to_row(setting.spec)),)
@@ -90,7 +90,13 @@ def _spec_drafts(view: View, setting: Setting) -> tuple[Draft, ...]:
     return ()
 
 
-def _check_fresh(rows: tuple[Row, ...], session: str) -> None:
+def check_fresh(rows: tuple[Row, ...], session: str) -> None:
+    """Check that a session with these rows has not begun.
+
+    Raises:
+        RuntimeError: It has run already, or its rows were written by hand.
+        LedgerError: It was opened by a process that is gone.
+    """
     kinds = {row.kind for row in rows}
     if "close" in kinds:
         raise RuntimeError(f"session {session} has run and is closed: a spec is run once, so record a new one")

@@ -56,6 +56,6 @@ def make_staging(path: Path) -> None:
     Raises:
         LedgerError: Something is there that this session cannot have written, or the folder cannot be made.
     """
-    if path.is_symlink() or (path.exists() and any(path.iterdir())):
-        raise LedgerError(f"{path} is not empty, but its session has not begun", hint=f"ls -la {path}")
+    if os.path.lexists(path) and (path.is_symlink() or not path.is_dir() or any(path.iterdir())):
+        raise LedgerError(f"{path} is not an empty folder, and its session has not begun", hint=f"ls -la {path}")
     make_folder(path)

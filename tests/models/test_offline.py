@@ -203,6 +203,15 @@ def test_several_pages_are_read_in_one_reply_and_reported_one_after_the_other():
     assert files["report.md"].index("# SEO audit of a.html") < files["report.md"].index("# SEO audit of b.htm")
 
 
+def test_the_address_in_a_task_is_not_taken_for_that_of_any_of_several_pages():
+    address = "Audit what was crawled from https://other.example/ (HTTP status: 404)."
+    one, two = {"a.html": SOUND}, {"a.html": SOUND, "b.html": SOUND}
+    walk(one, task=address)
+    walk(two, task=address)
+    assert one["report.md"].endswith("\n2 faults found.\n")
+    assert two["report.md"].count("\n0 faults found.\n") == 2
+
+
 def test_a_page_that_the_task_names_is_the_only_one_read():
     replies = walk({"a.html": SOUND, "b.html": SOUND}, task="Audit b.html, please.")
     assert called(replies[1]) == [("read_file", "b.html")]
@@ -360,6 +369,18 @@ def test_who_asks_to_continue_what_is_complete_hears_that_it_is():
     messages += [{"role": "assistant", "content": said(ask(messages))}, {"role": "user", "content": "continue"}]
     reply = ask(messages)
     assert (said(reply), reply["stop_reason"]) == ("There is nothing to add.", "end_turn")
+
+
+def test_words_said_before_a_tool_answered_do_not_stop_a_cut_text_from_going_on():
+    call = {"type": "tool_use", "id": "c1", "name": "list_files", "input": {}}
+    messages = [
+        {"role": "user", "content": "Audit."},
+        {"role": "assistant", "content": [{"type": "text", "text": "Let me look."}, call]},
+        {"role": "user", "content": [result("c1", "no pages here")]},
+        {"role": "assistant", "content": "There is no page to audit:"},
+        {"role": "user", "content": "continue"},
+    ]
+    assert said(ask(messages, tools=TOOLS)) == " list_files named no .html or .htm file."
 
 
 def test_a_conversation_that_somebody_else_began_is_audited_from_the_start():
@@ -571,6 +592,8 @@ def test_a_fault_in_many_places_shows_ten_and_counts_the_rest():
     images = section(report_on("<img src=x>" * 25), "Images")
     assert images.count("line 1: `x`") == 10
     assert "  - and 15 more places\n" in images
+    assert "  - and 1 more place\n" in section(report_on("<img src=x>" * 11), "Images")
+    assert "more place" not in section(report_on("<img src=x>" * 10), "Images")
 
 
 def test_fixes_are_made_of_what_the_page_says():
@@ -579,6 +602,7 @@ def test_fixes_are_made_of_what_the_page_says():
     assert "`<title>Harbour" in report
     assert '`<meta name="description" content="We bake sourdough &amp; rolls by hand' in report
     assert '`<link rel="canonical" href="https://bakery.example/a">`' in report
+    assert "`<title>a&#96;b</title>`" in report_on("<h1>a`b</h1>")
     relative = report_on(swapped("https://bakery.example/", "../b?x=1"), "Audit https://bakery.example/a/c")
     assert 'write `href="https://bakery.example/b?x=1"`' in relative
 

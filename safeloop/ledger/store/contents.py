@@ -29,7 +29,6 @@ class ContentStore:
     def __init__(
         self, path: Path | None, *, read_only: bool = False, timeout_s: float = database.BUSY_TIMEOUT_S
     ) -> None:
-        self._path = path
         self._name: Path | str = path or ":memory:"
         self._connection: sqlite3.Connection | None
         if path is None:
@@ -59,7 +58,9 @@ class ContentStore:
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.executemany(
-                    "INSERT OR IGNORE INTO content (salted_sha256, salt, bytes, type) VALUES (?, ?, ?, ?)", values
+                    "INSERT INTO content (salted_sha256, salt, bytes, type) VALUES (?, ?, ?, ?) "
+                    "ON CONFLICT (salted_sha256) DO NOTHING",
+                    values,
                 )
                 connection.execute("COMMIT")
             except BaseException:
@@ -86,10 +87,9 @@ class ContentStore:
         check_content(commitment, salt, data)
         return data
 
-    def fold_log(self, *, always: bool = False) -> None:
-        """Fold the write-ahead log into the file once it is large; only under the writers' lock."""
-        if self._connection is not None:
-            database.fold_log(self._path, self._connection, always=always)
+    def fold_log(self) -> None:
+        """Fold the write-ahead log into the file; only under the writers' lock."""
+        database.fold_log(self._name, self._opened())
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:

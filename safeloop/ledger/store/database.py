@@ -14,7 +14,7 @@ from safeloop.errors import LedgerError, LedgerLocked, LedgerNotFound
 from safeloop.ledger.store import schema
 
 BUSY_TIMEOUT_S = 30.0
-_WAL_BYTES_TO_FOLD = 4_000_000
+_PAGES_TO_FOLD = 1_000
 _OCTAL = re.compile(rb"\\([0-7]{3})")  # how the kernel writes spaces in its table of mounts
 # WAL keeps its index in shared memory, which these do not share between machines (sqlite.org/wal.html).
 _REMOTE = frozenset({
@@ -46,11 +46,10 @@ def connect(path: Path, timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection
             check_ours(path, connection)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
-            # Checkpointing is ours to time, under the writers' lock: SQLite below 3.51.3 may lose a reset of the
-            # WAL when two connections checkpoint at once (sqlite.org/wal.html#walresetbug).
-            connection.execute("PRAGMA wal_autocheckpoint = 0")
-            # A log that was folded is cut off when it is begun again: its size then says what is left to fold.
-            connection.execute("PRAGMA journal_size_limit = 0")
+            # Folding happens within COMMIT, and so under the writers' lock: SQLite below 3.51.3 may lose a reset of
+            # the log when two connections fold it at once (sqlite.org/wal.html#walresetbug). A commit does not fail
+            # where only its folding does. The log keeps its length: to overwrite is quicker than to grow.
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_TO_FOLD}")
         except BaseException:
             connection.close()
             raise
@@ -118,17 +117,10 @@ def create(path: Path, statements: tuple[str, ...], first_rows: tuple[tuple[str,
             temporary.unlink()
 
 
-def fold_log(path: Path | None, connection: sqlite3.Connection, *, always: bool = False) -> None:
-    """Fold the write-ahead log into the file once it is large; only under the writers' lock."""
-    if path is None:
-        return
-    try:
-        size = Path(f"{path}-wal").stat().st_size
-    except FileNotFoundError:
-        return
-    if always or size >= _WAL_BYTES_TO_FOLD:
-        with translated(path):
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+def fold_log(path: Path | str, connection: sqlite3.Connection) -> None:
+    """Fold the write-ahead log into the file; only under the writers' lock."""
+    with translated(path):
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
 
 def _place(temporary: Path, path: Path) -> None:

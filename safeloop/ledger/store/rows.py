@@ -196,9 +196,9 @@ class RowStore:
                 "INSERT INTO head (id, note) VALUES (0, ?) ON CONFLICT (id) DO UPDATE SET note = excluded.note", (note,)
             )
 
-    def fold_log(self, *, always: bool = False) -> None:
-        """Fold the write-ahead log into the file once it is large; only under the writers' lock."""
-        database.fold_log(self.path, self._connection, always=always)
+    def fold_log(self) -> None:
+        """Fold the write-ahead log into the file; only under the writers' lock."""
+        database.fold_log(self._name, self._connection)
 
     def _roll_back(self) -> None:
         # An interrupt may come before BEGIN, and a failed COMMIT may have ended the transaction already.

@@ -66,11 +66,11 @@ STATEMENTS = (
     "CREATE TRIGGER head_delete BEFORE DELETE ON head "
     "BEGIN SELECT RAISE(ABORT, 'the head is replaced, never deleted'); END",
     "CREATE VIEW ledger AS SELECT id, session_id, turn_count, state_origin, input_hash, token_delta, "
-    "execution_time_ms, pass_fail, breach_reason, created_at FROM row WHERE kind IN ('turn', 'breach')",
+    "execution_time_ms, pass_fail, breach_reason, created_at FROM row WHERE kind IN ('turn', 'breach') ORDER BY idx",
     "CREATE VIEW spec AS SELECT id, session_id, what_it_does, what_it_does_not, done_looks_like, created_at "
-    "FROM row WHERE kind = 'spec'",
+    "FROM row WHERE kind = 'spec' ORDER BY idx",
     "CREATE VIEW attestations AS SELECT id, session_id, reviewer, attested_at, notes, frame_hash "
-    "FROM row WHERE kind = 'attestation'",
+    "FROM row WHERE kind = 'attestation' ORDER BY idx",
 )
 
 CONTENT_STATEMENTS = (

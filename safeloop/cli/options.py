@@ -1,0 +1,79 @@
+"""Options that many commands share, and what a command is handed: its screen and its settings."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+from safeloop.cli.screen import Screen
+from safeloop.cli.settings import Settings
+from safeloop.ledger.keys import KeyFolder
+from safeloop.ledger.ledger import Ledger
+from safeloop.ledger.reader import LedgerReader
+from safeloop.ledger.trust import Trust, load_trust
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What every command works with."""
+
+    screen: Screen
+    settings: Settings
+
+    def open_ledger(self) -> Ledger:
+        """Open the ledger for writing; it must exist."""
+        return Ledger(self.settings.ledger, keys=self.settings.keys, create=False)
+
+    def read_ledger(self) -> LedgerReader:
+        """Open the ledger for reading; it must exist."""
+        return LedgerReader(self.settings.ledger)
+
+    def trust(self) -> Trust:
+        """Read the trust folder."""
+        return load_trust(self.settings.trust)
+
+    def key_folder(self) -> KeyFolder:
+        """Return the key folder."""
+        return KeyFolder(self.settings.keys)
+
+
+def common(*, quiet: bool = False, trust: bool = False, ledger: bool = True) -> Callable[[Command], Command]:
+    """Give a command `--json` and `--debug`, and where they make sense `--quiet`, `--ledger` and `--trust`.
+
+    The command's first argument is its `Desk`; options named like a setting become that setting's flag.
+    """
+
+    def decorate(function: Command) -> Command:
+        @functools.wraps(function)
+        def run(**options: Any) -> Any:
+            screen = Screen(options.pop("json"), options.pop("quiet", False), options.pop("debug"))
+            flags = {name: options.pop(name) for name in _SETTINGS if name in options}
+            return function(Desk(screen, Settings(flags)), **options)
+
+        options = [
+            click.option("--debug", is_flag=True, help="Show where an error comes from."),
+            click.option("--json", is_flag=True, help="Print one JSON object, errors included."),
+        ]
+        if quiet:
+            options.append(click.option("--quiet", is_flag=True, help="Print nothing on success, for cron."))
+        if trust:
+            options.append(click.option("--trust", metavar="DIR", help="Trust folder; else the key folder's self."))
+        if ledger:
+            options.append(click.option("--ledger", metavar="PATH", help="The ledger; else ledger.db here."))
+        wrapped: Any = run
+        for option in options:
+            wrapped = option(wrapped)
+        return wrapped  # type: ignore[no-any-return]  # click's decorators return what they are given
+
+    return decorate
+
+
+_SETTINGS = (
+    "ledger", "trust", "reviewer", "reviewer_key", "model", "max_tokens", "turns", "tokens",
+)  # fmt: skip

@@ -1,0 +1,199 @@
+"""`inbox`, `review`, `attest`, `release`: a person between the outcome and whatever comes next."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from safeloop.cli.deciding import ask_decision
+from safeloop.cli.keeping import read_text
+from safeloop.cli.options import Desk, common
+from safeloop.cli.screen import has_terminal
+from safeloop.cli.sessions import resolve, short
+from safeloop.cli.words import age, plural
+from safeloop.errors import NeedsTerminal, SettingError
+from safeloop.loop.lock import is_held
+from safeloop.loop.place import lock_path
+from safeloop.review import AttestationResult, ReviewSurface
+from safeloop.review.inbox import Item, waiting
+from safeloop.review.release import release as release_session
+from safeloop.review.shown import ShownFrame
+from safeloop.review.signers import sign_statement
+from safeloop.review.status import status_lines
+
+
+@click.command()
+@common(trust=True)
+def inbox(desk: Desk) -> None:
+    """List what waits for a person, the oldest first, each with the next command.
+
+    This is for finding one's way: it trusts the ledger's indexes. Review and release check everything.
+    """
+    with desk.read_ledger() as reader:
+        items = waiting(reader)
+    running = {item.session for item in items if item.state == "open" and _is_running(desk, item.session)}
+    now, names = datetime.now(UTC), tuple(item.session for item in items)
+    lines = [_inbox_line(item, now, names, running=item.session in running) for item in items]
+    facts = [_inbox_facts(item, running=item.session in running) for item in items]
+    desk.screen.result("\n".join(lines) or "nothing waits", {"waiting": facts})
+
+
+@click.command()
+@click.argument("session")
+@common(trust=True)
+def review(desk: Desk, session: str) -> None:
+    """Show promise against outcome: the frame, as exact text. Its SHA-256 is what a reviewer signs.
+
+    Signatures, chain and tree are checked with pinned keys first; if one does not hold, nothing is shown.
+    """
+    surface, name = _surface(desk, session)
+    shown = surface.show(name)
+    if desk.screen.as_json:
+        desk.screen.result("", {"session": name, "frame_sha256": shown.sha256, "frame": shown.text,
+                                "later": list(status_lines(shown))})
+        return
+    desk.screen.exact(shown.text)
+    for line in (f"frame sha256 {shown.sha256}", *status_lines(shown)):
+        desk.screen.note(line)
+    desk.screen.note(f"next: safeloop attest {name} --as YOU@EXAMPLE.ORG --key ~/.ssh/id_ed25519")
+
+
+@click.command()
+@click.argument("session", required=False)
+@click.option("--as", "reviewer", metavar="NAME", help="Your name, as the trust folder pins it.")
+@click.option("--key", "reviewer_key", metavar="FILE", help="Your SSH key: a file, or the .pub of one that an agent holds.")
+@click.option("--notes", default="", help="Your words, kept with the signature.")
+@click.option("--export", "export_to", type=click.Path(path_type=Path), metavar="DIR", help="Write what to sign elsewhere.")
+@click.option("--decision", type=click.Choice(["accept", "reject"]), help="With --export: what the statement says.")
+@click.option("--statement", "stated", type=click.Path(path_type=Path), metavar="FILE", help="A statement that was exported.")
+@click.option("--signature", type=click.Path(path_type=Path), metavar="FILE", help="Its signature, made elsewhere.")
+@common(trust=True)
+def attest(
+    desk: Desk, session: str | None, notes: str, export_to: Path | None, decision: str | None, stated: Path | None,
+    signature: Path | None,
+) -> None:
+    """Sign that you compared the outcome with the promise: shown first, then asked, then signed.
+
+    Without a terminal, sign elsewhere: --export DIR --decision accept, sign DIR/statement.json with
+    `ssh-keygen -Y sign -n safeloop-review`, then --statement and --signature.
+    """
+    if signature is not None or stated is not None:
+        _report_attested(desk, _attest_with_signature(desk, stated, signature))
+        return
+    if session is None:
+        raise SettingError("attest takes a SESSION", hint="safeloop inbox lists what waits")
+    reviewer = _required(desk, "reviewer", "--as NAME")
+    surface, name = _surface(desk, session)
+    shown = surface.show(name)
+    if export_to is not None:
+        _export(desk, surface, shown, reviewer, notes, export_to, decision)
+        return
+    if not has_terminal():
+        raise NeedsTerminal(
+            "only a person at a terminal can accept or reject",
+            hint=f"safeloop attest {name} --as {reviewer} --export DIR --decision accept, and sign it elsewhere",
+        )
+    shown.require_attestable()
+    key = Path(_required(desk, "reviewer_key", "--key FILE")).expanduser()
+    desk.screen.exact(shown.text)
+    chosen = ask_decision(desk.screen, shown.sha256)
+    result = surface.attest_signed(shown, chosen, reviewer, notes, sign=lambda data: sign_statement(data, key))
+    _report_attested(desk, result)
+
+
+@click.command()
+@click.argument("session")
+@click.option("--to", "destination", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where to.")
+@click.option("--force", is_flag=True, help="Replace an earlier release at DIR.")
+@common(trust=True)
+def release(desk: Desk, session: str, destination: Path, force: bool) -> None:
+    """Hand out what was accepted: the files, and the proof that goes with them. Refused without an accept."""
+    with desk.read_ledger() as reader:
+        name = resolve(reader, session)
+    ledger = desk.open_ledger()
+    try:
+        done = release_session(ledger, desk.trust(), name, destination, force=force)
+    finally:
+        ledger.close()
+    desk.screen.result(
+        f"released {plural(done.file_count, 'file')} to {destination}, row {done.row}",
+        {"session": name, "destination": str(destination), "file_count": done.file_count, "row": done.row},
+    )
+
+
+def _surface(desk: Desk, typed: str) -> tuple[ReviewSurface, str]:
+    with desk.read_ledger() as reader:
+        name = resolve(reader, typed)
+    path = desk.settings.ledger
+    return ReviewSurface(path, path, trust=desk.settings.trust, keys=desk.settings.keys, create=False), name
+
+
+def _attest_with_signature(desk: Desk, stated: Path | None, signature: Path | None) -> AttestationResult:
+    if stated is None or signature is None:
+        raise SettingError(
+            "a signature made elsewhere comes with its statement",
+            hint="safeloop attest --statement DIR/statement.json --signature DIR/statement.json.sig",
+        )
+    path = desk.settings.ledger
+    surface = ReviewSurface(path, path, trust=desk.settings.trust, keys=desk.settings.keys, create=False)
+    return surface.attest_with_signature(
+        read_text(stated, "statement").encode(), read_text(signature, "signature").encode()
+    )
+
+
+def _export(
+    desk: Desk, surface: ReviewSurface, shown: ShownFrame, reviewer: str, notes: str, to: Path, decision: str | None
+) -> None:
+    if decision is None:
+        raise SettingError("--export needs --decision accept or --decision reject", hint="safeloop review SESSION first")
+    written = surface.export_statement(shown, decision, reviewer, notes, to=to)
+    statement = next(path for path in written if path.name.endswith(".json"))
+    desk.screen.result(
+        "\n".join(str(path) for path in written),
+        {"session": shown.record.session, "decision": decision, "frame_sha256": shown.sha256,
+         "files": [str(path) for path in written]},
+    )
+    desk.screen.note(
+        f"next: read {to / 'frame.txt'}, then ssh-keygen -Y sign -f KEY -n safeloop-review {statement}, then\n"
+        f"safeloop attest --statement {statement} --signature {statement}.sig"
+    )
+
+
+def _required(desk: Desk, name: str, option: str) -> str:
+    value = desk.settings.get(name).value
+    if not value:
+        raise SettingError(f"attest needs {option}", hint=f"or set SAFELOOP_{name.upper()}")
+    return str(value)
+
+
+def _report_attested(desk: Desk, result: AttestationResult) -> None:
+    desk.screen.result(
+        f"attested, row {result.id}",
+        {"session": result.session_id, "row": result.id, "reviewer": result.reviewer,
+         "frame_sha256": result.frame_hash},
+    )
+    desk.screen.note(f"next: safeloop release {result.session_id} --to DIR")
+
+
+def _is_running(desk: Desk, session: str) -> bool:
+    return is_held(lock_path(desk.settings.ledger, session), f"session {session}")
+
+
+def _inbox_line(item: Item, now: datetime, names: tuple[str, ...], *, running: bool) -> str:
+    state = "running" if running else item.state
+    since = age(datetime.fromisoformat(item.at), now)
+    return (
+        f"{short(item.session, names):13} {state:10} {since:>6}  {item.outcome or '-':10} "
+        f"{plural(item.turns, 'turn'):>9} {item.tokens:>9,} tokens  {'' if running else item.next_command}".rstrip()
+    )
+
+
+def _inbox_facts(item: Item, *, running: bool) -> dict[str, Any]:
+    return {
+        "session": item.session, "state": "running" if running else item.state, "outcome": item.outcome,
+        "at": item.at, "turns": item.turns, "tokens": item.tokens, "cost_microusd": item.cost_microusd,
+        "next": None if running else item.next_command,
+    }

@@ -1,0 +1,209 @@
+"""Settings: flag, then `SAFELOOP_*`, then the project's file, then the user's, then the default.
+
+A project file may tighten ceilings, and never names keys, signers or policy: whoever can write to a project must
+not thereby choose who is trusted.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safeloop.errors import SettingError
+from safeloop.ledger.keys import default_folder
+from safeloop.spec import Ceilings
+
+PROJECT_FILE = "safeloop.toml"
+USER_FILE = "config.toml"
+_MOST_DIGITS = 40  # whether so many mean anything is for the ceilings to say
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A setting that exists.
+
+    Attributes:
+        kind: `str`, `int` or `path`.
+        default: None where there is none.
+        project: Whether a project file may set it.
+        tightens: A ceiling: every source counts, and the smallest value holds.
+    """
+
+    name: str
+    kind: str
+    default: Any
+    meaning: str
+    project: bool = True
+    tightens: bool = False
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return f"SAFELOOP_{self.name.upper()}"
+
+
+KNOWN = (
+    Known("ledger", "path", "ledger.db", "the ledger"),
+    Known("keys", "path", None, "the key folder", project=False),
+    Known("trust", "path", None, "the trust folder; the key folder's own is self", project=False),
+    Known("reviewer", "str", None, "who attests: attest --as", project=False),
+    Known("reviewer_key", "path", None, "what signs: attest --key", project=False),
+    Known("model", "str", None, "the model to ask"),
+    Known("max_tokens", "int", 1024, "tokens wanted of each reply"),
+    Known("turns", "int", 5, "turn ceiling, inclusive", tightens=True),
+    Known("tokens", "int", 15000, "token ceiling, inclusive", tightens=True),
+)
+_BY_NAME = {known.name: known for known in KNOWN}
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A setting's value and where it comes from."""
+
+    value: Any
+    origin: str
+
+
+class Settings:
+    """Every setting with its origin.
+
+    Args:
+        flags: What the command line gave; None means not given.
+        environment: The process's environment.
+        folder: Where the project file is looked for.
+
+    Raises:
+        SettingError: A file is not TOML, or holds a key that has no meaning there; the key is named.
+    """
+
+    def __init__(
+        self, flags: Mapping[str, Any] | None = None, *, environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        environment = os.environ if environment is None else environment
+        project = (Path() if folder is None else folder) / PROJECT_FILE
+        user = user_folder(environment) / USER_FILE
+        self._sources = (
+            ("flag", {name: value for name, value in (flags or {}).items() if value is not None}),
+            ("environment", _from_environment(environment)),
+            (f"project file {project}", _from_file(project, project=True)),
+            (f"user file {user}", _from_file(user, project=False)),
+        )
+
+    def get(self, name: str) -> Value:
+        """Return a setting; a ceiling is the operator's, or the project's where that is tighter."""
+        known = _BY_NAME[name]
+        found = [(origin, values[name]) for origin, values in self._sources if name in values]
+        if not found:
+            return Value(known.default, "default")
+        if known.tightens:
+            return self._tightest(known, found)
+        origin, value = found[0]
+        return Value(value, _told(known, origin))
+
+    def ceilings(self, spec: Ceilings) -> Ceilings:
+        """Return the ceilings of a run: the tightest of settings and spec; a default counts where neither speaks."""
+        chosen = {}
+        for name in ("turns", "tokens"):
+            setting, promised = self.get(name), getattr(spec, name)
+            given = [setting.value] if setting.origin != "default" or promised is None else []
+            chosen[name] = min([*given, *([] if promised is None else [promised])])
+        return Ceilings(**chosen)
+
+    def path(self, name: str) -> Path | None:
+        """Return a path setting, with `~` expanded; None if it is not set."""
+        value, origin = self.get(name).value, self.get(name).origin
+        if value is None:
+            return None
+        if not value or "\0" in value:
+            raise SettingError(f"{origin}: {name} is no path", hint="safeloop config")
+        try:
+            return Path(value).expanduser()
+        except RuntimeError:
+            message = f"{origin}: whose home folder is meant by {value[:80]!r}?"
+            raise SettingError(message, hint="name it in full") from None
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger's path."""
+        path = self.path("ledger")
+        return Path("ledger.db") if path is None else path
+
+    @property
+    def keys(self) -> Path:
+        """The key folder."""
+        return self.path("keys") or default_folder()
+
+    @property
+    def trust(self) -> Path:
+        """The trust folder: the key folder's own unless another is named."""
+        return self.path("trust") or self.keys / "self"
+
+    def _tightest(self, known: Known, found: list[tuple[str, Any]]) -> Value:
+        """Take the operator's first word, and the project's where that is smaller."""
+        operator = [(origin, value) for origin, value in found if not origin.startswith("project")]
+        project = [(origin, value) for origin, value in found if origin.startswith("project")]
+        origin, value = min([*operator[:1], *project], key=lambda source: source[1])
+        return Value(value, _told(known, origin))
+
+
+def user_folder(environment: Mapping[str, str]) -> Path:
+    """Return safeloop's folder among the user's configuration (XDG Base Directory)."""
+    config = environment.get("XDG_CONFIG_HOME", "")
+    home = Path(environment.get("HOME") or Path.home())
+    return (Path(config) if Path(config).is_absolute() else home / ".config") / "safeloop"
+
+
+def _told(known: Known, origin: str) -> str:
+    return {"flag": f"flag --{known.name.replace('_', '-')}", "environment": known.variable}.get(origin, origin)
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    given = {known.name: environment.get(known.variable, "") for known in KNOWN}
+    return {
+        name: _converted(_BY_NAME[name], text, _BY_NAME[name].variable) for name, text in given.items() if text
+    }
+
+
+def _converted(known: Known, text: str, where: str) -> Any:
+    if known.kind != "int":
+        return text
+    if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS:
+        raise SettingError(f"{where} must be a whole number from 0, not {text[:40]!r}")
+    return int(text)
+
+
+def _from_file(path: Path, *, project: bool) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            values = tomllib.load(file)
+    except FileNotFoundError:
+        return {}
+    except RecursionError:
+        raise SettingError(f"{path} is nested too deeply", hint="safeloop help settings") from None
+    except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
+        raise SettingError(f"{path} is not TOML: {error}", hint="safeloop help settings") from None
+    except OSError as error:
+        raise SettingError(f"{path} cannot be read: {error.strerror}", hint=f"ls -l {path}") from None
+    for name, value in values.items():
+        _check_entry(path, name, value, project=project)
+    return values
+
+
+def _check_entry(path: Path, name: str, value: Any, *, project: bool) -> None:
+    known = _BY_NAME.get(name)
+    if known is None:
+        raise SettingError(f"{path}: there is no setting {name!r}", hint="safeloop config lists them")
+    if project and not known.project:
+        raise SettingError(
+            f"{path}: a project file never sets {name}: who is trusted is not the project's to say",
+            hint=f"set {known.variable}, or the user file: safeloop config",
+        )
+    right = type(value) is int and value >= 0 if known.kind == "int" else isinstance(value, str) and value != ""
+    if not right:
+        wanted = "a whole number from 0" if known.kind == "int" else "a text"
+        raise SettingError(f"{path}: {name} must be {wanted}, not {value!r:.60}")

@@ -1,0 +1,1 @@
+"""Pages of the documentation, shown by `safeloop help TOPIC`."""

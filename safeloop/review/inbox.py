@@ -1,0 +1,154 @@
+"""The inbox: which sessions wait for a person, the oldest first, and the command that each of them waits for.
+
+Navigation, and no evidence: it reads what the ledger's indexes lead to and checks no signature. A signed attestation
+counts here by the name in its row, whoever signed it; review, release and audit check everything with pinned keys.
+Nothing waits, and nothing is listed, once a session was released, rejected or erased, or is accepted and of a kind
+that the policy never releases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from safeloop.errors import VerificationError
+from safeloop.ledger import Row
+from safeloop.ledger.rows import LEDGER_SESSION, parse_row
+from safeloop.review.cut import cut_of, is_governed
+from safeloop.review.facts import check_form
+from safeloop.review.policy import ReleasePolicy
+from safeloop.spec import spend_of
+
+if TYPE_CHECKING:
+    from safeloop.ledger.reader import LedgerReader
+
+_TELLING = ("open", "close", "resume", "attestation", "release", "erase")
+_UNGOVERNED = "ungoverned"
+
+
+class State(StrEnum):
+    """What a session waits for."""
+
+    REVIEW = "review"
+    ACCEPTED = "accepted"
+    SUSPENDED = "suspended"
+    OPEN = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A session that waits.
+
+    Attributes:
+        state: `open` is running or crashed: its lock tells which.
+        outcome: As its `close` row states it; `ungoverned` for rows written by hand; None while it is open.
+        at: The time of the row since which it waits: the writer's claim.
+        row: That row's number.
+        turns: Answered ones.
+        tokens: Charged ones.
+        cost_microusd: None where it is not known.
+        next_command: What to do; for an open session, if nobody runs it.
+    """
+
+    session: str
+    state: State
+    outcome: str | None
+    at: str
+    row: int
+    turns: int
+    tokens: int
+    cost_microusd: int | None
+    next_command: str
+
+
+def waiting(reader: LedgerReader, policy: ReleasePolicy | None = None) -> tuple[Item, ...]:
+    """Return the sessions of a ledger that wait for a person, the oldest first.
+
+    Args:
+        reader: The ledger; read in one snapshot, and only where an index leads.
+        policy: What may be released; None is the default.
+
+    Raises:
+        VerificationError: A row that is needed cannot be read.
+    """
+    with reader.snapshot():
+        items = [item_of(rows, policy or ReleasePolicy()) for rows in _sessions(reader)]
+    return tuple(sorted((item for item in items if item is not None), key=lambda item: item.row))
+
+
+def item_of(rows: Sequence[Row], policy: ReleasePolicy) -> Item | None:
+    """Say what one session waits for; None if for nothing. Pure.
+
+    Args:
+        rows: In order; of a closed session that a loop opened, the kinds that tell its state are enough.
+        policy: What may be released.
+    """
+    cut = cut_of(rows)
+    if is_governed(rows):
+        return _running(rows) if cut is None else _closed(rows, cut, str(cut.data["outcome"]), policy)
+    if cut is None or not any(row.kind in ("turn", "breach") for row in rows):
+        return None  # a promise that nobody has run yet
+    return _closed(rows, cut, _UNGOVERNED, policy)
+
+
+def _running(rows: Sequence[Row]) -> Item:
+    last = next(row for row in reversed(rows) if row.kind in ("open", "close", "resume"))
+    if last.kind == "close":
+        return _item(rows, last, State.SUSPENDED, "suspended", f"safeloop resume {last.session}")
+    return _item(rows, last, State.OPEN, None, f"safeloop close {last.session}")
+
+
+def _closed(rows: Sequence[Row], cut: Row, outcome: str, policy: ReleasePolicy) -> Item | None:
+    if any(row.kind in ("release", "erase") for row in rows):
+        return None
+    latest = {row.data["reviewer"]: row.data["decision"] for row in rows if _is_signed(row)}
+    if "reject" in latest.values() and policy.any_reject_blocks:
+        return None
+    if list(latest.values()).count("accept") < policy.accepts:
+        return _item(rows, cut, State.REVIEW, outcome, f"safeloop review {cut.session}")
+    releasable = {"completed": True, "breached": policy.accept_breach, "unmet": policy.accept_unmet}
+    if not releasable.get(outcome, False):
+        return None
+    return _item(rows, cut, State.ACCEPTED, outcome, f"safeloop release {cut.session} --to DIR")
+
+
+def _is_signed(row: Row) -> bool:
+    return row.kind == "attestation" and row.data["signature"] is not None
+
+
+def _item(rows: Sequence[Row], since: Row, state: State, outcome: str | None, command: str) -> Item:
+    if since.kind == "close":
+        data = since.data
+        figures = data["turns"], data["total_tokens"], data["cost_microusd"]
+    else:
+        figures = sum(row.kind == "turn" for row in rows), spend_of(rows).tokens, None
+    return Item(since.session, state, outcome, since.at, since.id, *figures, command)
+
+
+def _sessions(reader: LedgerReader) -> Iterator[Sequence[Row]]:
+    """Yield the rows that matter, by session: all of them where no `close` row sums them up."""
+    opened: dict[str, list[Row]] = {}
+    for row in _parsed(reader.rows_of_kinds(*_TELLING)):
+        opened.setdefault(row.session, []).append(row)
+    opened = {session: rows for session, rows in opened.items() if is_governed(rows)}
+    for rows in opened.values():
+        yield rows if cut_of(rows) is not None else _all(reader, rows[0].session)
+    for session in reader.sessions():
+        if session not in opened and session != LEDGER_SESSION:
+            yield _all(reader, session)
+
+
+def _all(reader: LedgerReader, session: str) -> Sequence[Row]:
+    return list(_parsed(reader.rows_of(session)))
+
+
+def _parsed(stored: Iterable[tuple[int, bytes, bytes]]) -> Iterator[Row]:
+    for idx, body, signature in stored:
+        try:
+            row = parse_row(idx, body, signature)
+            check_form(row)
+        except VerificationError as error:
+            raise VerificationError(f"row {idx + 1} cannot be read: {error}", hint="safeloop audit") from None
+        yield row

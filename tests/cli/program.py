@@ -1,0 +1,200 @@
+"""The real program in a folder of its own: as a script sees it (three pipes), and as a person sees it (a terminal)."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 30.0
+
+JOB = """\
+what_it_does = "Audit one page for SEO faults"
+what_it_does_not = "Change the page, follow links"
+done_looks_like = "report.md lists every fault with a fix"
+
+[[criteria]]
+name = "the report is there"
+file = "report.md"
+min_chars = 5
+"""
+WRITES = [
+    {"content": [{"type": "tool_use", "id": "t1", "name": "write_file",
+                  "input": {"path": "report.md", "content": "Title: too long, cut it\n"}}]},
+    "The report is written.",
+]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of a command."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass
+class Program:
+    """safeloop in a folder with an empty home, no key for any model, and nothing else of the environment."""
+
+    folder: Path
+    more: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        measured = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+        return {"PATH": f"{self.folder / 'bin'}:/usr/local/bin:/usr/bin:/bin", "HOME": str(self.folder / "home"),
+                "LANG": "C.UTF-8", **measured, **self.more}
+
+    @classmethod
+    def at(cls, folder: Path, **more: str) -> Program:
+        """A new one, with `safeloop` on the path and a job to run."""
+        (folder / "home").mkdir(parents=True)
+        (folder / "bin").mkdir()
+        command = folder / "bin" / "safeloop"
+        command.write_text(f'#!/bin/sh\nexec {sys.executable} -m safeloop "$@"\n')
+        command.chmod(0o755)
+        (folder / "job.toml").write_text(JOB)
+        (folder / "writes.json").write_text(json.dumps(WRITES))
+        return cls(folder, more)
+
+    def __call__(
+        self, *arguments: str, stdin: bytes = b"", env: Mapping[str, str] | None = None, under: tuple[str, ...] = ()
+    ) -> Done:
+        """Run a command to its end, with pipes."""
+        done = subprocess.run(
+            [*under, sys.executable, "-m", "safeloop", *arguments], cwd=self.folder, input=stdin, capture_output=True,
+            env={**self.environment, **(env or {})}, timeout=PATIENCE_S, check=False,
+        )
+        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def shell(self, script: str, *, env: Mapping[str, str] | None = None) -> Done:
+        """Run a line of shell, where `safeloop` is the program."""
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=self.folder, capture_output=True, stdin=subprocess.DEVNULL,
+            env={**self.environment, **(env or {})}, timeout=PATIENCE_S, check=False,
+        )
+        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def started(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+        """Start a command and leave it running."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "safeloop", *arguments], cwd=self.folder, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**self.environment, **(env or {})},
+        )
+
+    @contextmanager
+    def terminal(self, *command: str, env: Mapping[str, str] | None = None) -> Iterator[Terminal]:
+        """Run a command at a terminal of its own, all three streams on it."""
+        mine, theirs = pty.openpty()
+        process = subprocess.Popen(
+            command, cwd=self.folder, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+            env={**self.environment, "TERM": "dumb", **(env or {})},
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(theirs)
+        try:
+            yield Terminal(process, mine)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            os.close(mine)
+
+    def at_terminal(self, *arguments: str, env: Mapping[str, str] | None = None) -> Any:
+        """Run safeloop at a terminal."""
+        return self.terminal(sys.executable, "-m", "safeloop", *arguments, env=env)
+
+    def job(self, *more: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Done:
+        """Run the job with a script that completes it."""
+        replies = ("--script", "writes.json", "--task", "audit it")
+        return self("run", "--spec-file", "job.toml", *replies, *more, stdin=stdin, env=env)
+
+    def script(self, *replies: Any) -> str:
+        """Write a script of replies; returns the file's name."""
+        name = f"script-{len(list(self.folder.iterdir()))}.json"
+        (self.folder / name).write_text(json.dumps(replies))
+        return name
+
+    def rows(self, *arguments: str) -> list[dict[str, Any]]:
+        """The rows of the ledger, or of one session, as `log --json` has them."""
+        return [json.loads(line) for line in self("log", *arguments, "--json").out.splitlines()]
+
+    def kinds(self, *arguments: str) -> list[str]:
+        return [row["kind"] for row in self.rows(*arguments)]
+
+    def reviewer(self, name: str = "alice@example.org") -> Path:
+        """Make a person's SSH key and let it review."""
+        key = self.folder / name.partition("@")[0]
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(key)], check=True)
+        assert self("trust", "add-reviewer", name, f"{key}.pub").code == 0
+        return key
+
+
+class Terminal:
+    """The other side of a terminal: reads what is shown, types answers."""
+
+    def __init__(self, process: subprocess.Popen[bytes], descriptor: int) -> None:
+        self.process = process
+        self._descriptor = descriptor
+        self.seen = ""
+        self.typed: list[tuple[int, str]] = []
+        self._read_to = 0
+        self._bytes = b""
+
+    def expect(self, text: str) -> None:
+        """Wait until this is shown, after what was expected before."""
+        deadline = time.monotonic() + PATIENCE_S
+        while text not in self.seen[self._read_to :]:
+            assert time.monotonic() < deadline and self._read(deadline), f"{text!r} was not shown:\n{self.seen}"
+        self._read_to = self.seen.index(text, self._read_to) + len(text)
+
+    def type(self, text: str, *, end: str = "\n") -> None:
+        """Type an answer, which the terminal shows."""
+        self.typed.append((len(self.seen), text))
+        os.write(self._descriptor, (text + end).encode())
+        if text and text.isprintable():
+            self.expect(text)
+
+    def press(self, key: str) -> None:
+        """Press Control and a key."""
+        self.typed.append((len(self.seen), f"^{key}"))
+        os.write(self._descriptor, bytes([ord(key) - 64]))
+
+    def wait(self) -> int:
+        """Read to the end; gives the exit code."""
+        deadline = time.monotonic() + PATIENCE_S
+        while self._read(deadline):
+            pass
+        code = self.process.wait(PATIENCE_S)
+        return code if code >= 0 else 128 - code
+
+    def _read(self, deadline: float) -> bool:
+        if not select.select([self._descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            self.process.send_signal(signal.SIGKILL)
+            raise AssertionError(f"nothing more was shown:\n{self.seen}")
+        try:
+            data = os.read(self._descriptor, 65_536)
+        except OSError:  # EIO: nobody has the other side open
+            return False
+        self._bytes += data
+        self.seen = self._bytes.decode(errors="replace").replace("\r\n", "\n")
+        return bool(data)

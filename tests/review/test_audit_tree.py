@@ -1,0 +1,484 @@
+"""Attacks on the order and the number of rows, on the head, and on what lies outside the file: state, checkpoints."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from safeloop.ledger import Ledger
+from safeloop.ledger.keys import SigningKey
+from safeloop.ledger.merkle import EMPTY_ROOT
+from safeloop.ledger.note import Checkpoint, Verifier, sign_checkpoint
+from safeloop.ledger.state import State
+from safeloop.ledger.trust import load_trust, pin_log
+from tests.review.attacks import (
+    OWN,
+    Victim,
+    by_hand,
+    erase,
+    found,
+    gaps,
+    governed,
+    make,
+    raw,
+    rebuild,
+    set_head,
+    unguarded,
+)
+
+
+def signed(victim: Victim, size: int, root: bytes, *, origin: str = "", key: SigningKey | None = None) -> str:
+    name, log = origin or victim.origin, key or victim.log
+    return sign_checkpoint(Checkpoint(name, size, root), Verifier(name, log.public), log.sign)
+
+
+# Rows moved, with the stored hashes left as they are: the head names the rows.
+
+
+def test_a_deleted_row_is_missing_and_its_neighbours_stand(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    with unguarded(victim.path) as sql:
+        sql.execute("DELETE FROM row WHERE idx = 3")
+    report = victim.audit(state=OWN, checkpoints=[victim.head()])
+    assert found(report) == [("missing", 4)]
+    assert (report.rows, report.rows_standing) == (9, 9)
+
+
+def test_a_whole_session_removed_is_missing(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    with unguarded(victim.path) as sql:
+        sql.execute("DELETE FROM row WHERE idx < 5")
+    report = victim.audit()
+    assert found(report) == [("missing", 1)]
+    assert report.findings[0].message == "rows 1 to 5 are missing"
+
+
+def test_a_deleted_row_whose_gap_was_closed_shows_which_rows_moved(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    with unguarded(victim.path) as sql:
+        sql.execute("DELETE FROM row WHERE idx = 3")
+        for idx in range(4, 10):
+            sql.execute("UPDATE row SET idx = ? WHERE idx = ?", (idx - 1, idx))
+    report = victim.audit()
+    assert found(report) == [("tree", 4), ("missing", 10)]
+    assert report.findings[0].message == "rows 4 to 9 are not the ones that the head signs at this place"
+    assert report.rows_standing == 3
+
+
+def test_two_swapped_rows_are_both_named(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    rows = victim.sealed()
+    with unguarded(victim.path) as sql:
+        for idx, (body, signature) in ((2, rows[6]), (6, rows[2])):
+            sql.execute("UPDATE row SET body = CAST(? AS TEXT), sig = ? WHERE idx = ?", (body, signature, idx))
+    report = victim.audit(state=OWN)
+    assert found(report) == [("tree", 3), ("tree", 7)]
+    assert report.rows_standing == 8
+
+
+def test_neighbours_swapped_within_a_session_are_named_once(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    rows = victim.sealed()
+    with unguarded(victim.path) as sql:
+        for idx, (body, signature) in ((2, rows[3]), (3, rows[2])):
+            sql.execute("UPDATE row SET body = CAST(? AS TEXT), sig = ? WHERE idx = ?", (body, signature, idx))
+    report = victim.audit()
+    assert found(report) == [("tree", 3)]
+    assert report.rows_standing == 8
+
+
+def test_an_inserted_copy_pushes_the_rows_after_it_out_of_place(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    rows = victim.sealed()
+    with unguarded(victim.path) as sql:
+        for idx in range(9, 4, -1):
+            sql.execute("UPDATE row SET idx = ? WHERE idx = ?", (idx + 1, idx))
+        sql.execute("INSERT INTO row (idx, body, sig) VALUES (5, CAST(? AS TEXT), ?)", rows[1])
+    report = victim.audit()
+    assert found(report) == [("tree", 6), ("tree", 11)]
+    assert report.rows_standing == 5
+
+
+def test_a_row_at_a_negative_position_is_found(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    with unguarded(victim.path) as sql:
+        sql.execute("INSERT INTO row (idx, body, sig) VALUES (-3, CAST(? AS TEXT), ?)", victim.sealed()[0])
+    report = victim.audit()
+    assert found(report) == [("tree", None)]
+    assert "position -3" in report.findings[0].message
+    assert report.rows_standing == 10
+
+
+@pytest.mark.parametrize("idx", [12, 2**62])
+def test_a_row_far_beyond_the_end_is_found_without_counting_up_to_it(tmp_path: Path, idx: int) -> None:
+    victim, _, _ = make(tmp_path)
+    with unguarded(victim.path) as sql:
+        sql.execute("INSERT INTO row (idx, body, sig) VALUES (?, CAST(? AS TEXT), ?)", (idx, *victim.sealed()[0]))
+    report = victim.audit()
+    assert found(report) == [("missing", 11), ("tree", idx + 1), ("chain", idx + 1)]
+    assert (report.rows, report.rows_standing) == (11, 10)
+
+
+def test_the_head_of_the_empty_ledger_put_back_covers_no_row(tmp_path: Path) -> None:
+    victim = Victim(tmp_path / "ledger.db", tmp_path / "keys")
+    Ledger(victim.path, keys=victim.keys).close()
+    first = victim.head()
+    governed(victim, "alpha")
+    set_head(victim.path, first)
+    report = victim.audit()
+    assert found(report) == [("tree", 1)]
+    assert (report.size, report.rows_standing) == (0, 0)
+
+
+# Rows moved, with the stored hashes rebuilt: the head still signs the true tree.
+
+
+@pytest.mark.parametrize("attack", ["insert", "delete", "swap", "session"])
+def test_rows_moved_with_all_hashes_rebuilt_are_found_by_the_head(tmp_path: Path, attack: str) -> None:
+    victim, _, _ = make(tmp_path)
+    rows = victim.sealed()
+    if attack == "insert":
+        rows.insert(5, victim.seal(victim.bodies()[0] | {"session": "gamma"}))
+    elif attack == "delete":
+        del rows[4]
+    elif attack == "swap":
+        rows[4], rows[5] = rows[5], rows[4]
+    else:
+        del rows[5:]
+    rebuild(victim, rows)
+    report = victim.audit()
+    assert found(report) == [("tree", None)]
+    assert report.rows_standing == report.rows == len(rows)
+
+
+def test_a_session_removed_from_the_middle_is_found_by_the_head(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    rebuild(victim, victim.sealed()[5:])
+    report = victim.audit()
+    assert found(report) == [("tree", None)]
+    assert "the head signs 10 rows, and the file has 5" in report.findings[0].message
+
+
+def test_rows_appended_without_the_log_key_are_not_in_the_tree(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    extra = [victim.seal(victim.bodies()[0] | {"session": name}) for name in ("gamma", "delta")]
+    rebuild(victim, [*victim.sealed(), *extra])
+    report = victim.audit(state=OWN)
+    assert found(report) == [("tree", 11)]
+    assert report.findings[0].message == "rows 11 to 12 are not in the tree of 10 rows that the head signs"
+    assert (report.rows, report.rows_standing) == (12, 10)
+
+
+def test_a_tail_cut_from_the_rows_alone_is_missing(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    with unguarded(victim.path) as sql:
+        sql.execute("DELETE FROM row WHERE idx >= 8")
+    report = victim.audit(state=OWN, checkpoints=[victim.head()])
+    assert found(report) == [("missing", 9)]
+    assert report.rows_standing == 8
+
+
+def test_both_a_row_and_a_hash_damaged_leaves_the_head_unexplained(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    with unguarded(victim.path) as sql:
+        sql.execute("UPDATE row SET sig = zeroblob(64) WHERE idx = 2")
+        sql.execute("UPDATE node SET hash = zeroblob(32) WHERE level = 0 AND idx = 5")
+    report = victim.audit()
+    assert {("tree", None), ("signature", 3)} <= set(found(report))
+    assert report.rows_standing == 9
+
+
+def test_a_gap_whose_hash_is_gone_too_is_missing_and_breaks_the_tree(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    with unguarded(victim.path) as sql:
+        sql.execute("DELETE FROM row WHERE idx = 3")
+        sql.execute("DELETE FROM node WHERE level = 0 AND idx = 3")
+    report = victim.audit(state=OWN)
+    assert found(report) == [("tree", None), ("state", None), ("missing", 4), ("chain", 5)]
+
+
+def test_a_swap_is_told_by_the_chain_where_the_hashes_are_damaged_too(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    rows = victim.sealed()
+    with unguarded(victim.path) as sql:
+        for idx, (body, signature) in ((2, rows[3]), (3, rows[2])):
+            sql.execute("UPDATE row SET body = CAST(? AS TEXT), sig = ? WHERE idx = ?", (body, signature, idx))
+        sql.execute("UPDATE node SET hash = zeroblob(32) WHERE level = 0 AND idx = 7")
+    report = victim.audit()
+    assert {("tree", None), ("chain", 4)} <= set(found(report))
+
+
+# The head.
+
+
+def test_a_ledger_without_a_head_fails_and_its_rows_keep_their_signatures(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    with unguarded(victim.path) as sql:
+        sql.execute("DELETE FROM head")
+    report = victim.audit()
+    assert found(report) == [("head", None)]
+    assert (report.rows_standing, report.ledger) == (10, victim.bodies()[0]["ledger"])
+
+
+@pytest.mark.parametrize("at", [0, 20, 46, 49, 60, 95, 98, 105, 150, 190])
+def test_a_flipped_byte_of_the_head_is_found(tmp_path: Path, at: int) -> None:
+    victim, _, _ = make(tmp_path)
+    note = bytearray(victim.head().encode())
+    note[at] ^= 0x01
+    with unguarded(victim.path) as sql:
+        sql.execute("UPDATE head SET note = CAST(? AS TEXT)", (bytes(note),))
+    report = victim.audit()
+    assert len(report.findings) == 1
+    assert found(report)[0][0] in ("head", "trust")
+    assert report.rows_standing == 10
+
+
+def test_a_head_signed_by_a_key_that_nobody_pinned_is_found(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    rebuild(victim, victim.sealed(), log=SigningKey.ephemeral())
+    assert found(victim.audit()) == [("head", None)]
+
+
+def test_a_head_that_is_no_text_is_found(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    with unguarded(victim.path) as sql:
+        sql.execute("UPDATE head SET note = CAST(x'fffe41' AS TEXT)")
+    report = victim.audit()
+    assert found(report) == [("head", None)]
+    assert "cannot be read" in report.findings[0].message
+
+
+def test_the_head_of_another_ledger_of_the_same_keys_fits_no_row(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    other = Victim(tmp_path / "other.db", victim.keys)
+    governed(other, "alpha")
+    governed(other, "beta")
+    set_head(victim.path, other.head())
+    report = victim.audit()
+    assert {("ledger", row) for row in range(1, 11)} <= set(found(report))
+    assert ("tree", None) in found(report)
+    assert report.rows_standing == 0
+
+
+def test_a_log_that_the_trust_folder_does_not_pin_is_a_finding_and_no_exception(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    trust = victim.trust()
+    report = victim.audit(trust=replace(trust, policy=replace(trust.policy, logs={})))
+    assert found(report) == [("trust", None)]
+    assert "pins no log" in report.findings[0].message
+    assert report.rows_standing == 10
+
+
+def test_an_empty_ledger_fails(tmp_path: Path) -> None:
+    victim = Victim(tmp_path / "ledger.db", tmp_path / "keys")
+    Ledger(victim.path, keys=victim.keys).close()
+    report = victim.audit(state=OWN)
+    assert found(report) == [("empty", None)]
+    assert (report.size, report.exit_code) == (0, 11)
+
+
+def test_a_ledger_that_was_emptied_is_missing_all_that_its_head_signs(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    with unguarded(victim.path) as sql:
+        sql.execute("DELETE FROM row")
+    assert found(victim.audit()) == [("empty", None), ("missing", 1)]
+
+
+def test_a_quorum_that_cannot_be_checked_fails(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    trust = victim.trust()
+    report = victim.audit(trust=replace(trust, policy=replace(trust.policy, quorum="two-of-three")))
+    assert found(report) == [("witness", None)]
+    assert "two-of-three" in report.findings[0].message
+
+
+# State and checkpoints.
+
+
+def older(victim: Victim, folder: Path) -> Path:
+    """Keep a copy of the file as it is now."""
+    folder.mkdir()
+    return Path(shutil.copy(victim.path, folder))
+
+
+def cut(victim: Victim, size: int) -> None:
+    """Cut the tail off as somebody with the log key can: with a head that signs the shorter ledger."""
+    rebuild(victim, victim.sealed()[:size], log=victim.log)
+
+
+def test_a_tail_cut_with_its_head_is_seen_by_the_state(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    cut(victim, 7)
+    report = victim.audit(state=OWN)
+    assert found(report) == [("state", None)]
+    assert "the state of 10 rows is ahead of the ledger, which has 7" in report.findings[0].message
+    assert report.rows_standing == 7
+
+
+def test_a_tail_cut_with_its_head_is_seen_by_a_kept_checkpoint(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    kept = victim.head()
+    cut(victim, 7)
+    report = victim.audit(checkpoints=[kept])
+    assert found(report) == [("checkpoint", None)]
+    assert "checkpoint 1 of 10 rows is ahead of the ledger" in report.findings[0].message
+
+
+def test_a_tail_cut_with_its_head_cannot_be_seen_without_either_and_the_audit_says_so(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    cut(victim, 7)
+    report = victim.audit()
+    assert found(report) == []
+    assert any("no kept checkpoint was compared" in note and "cut tail" in note for note in report.notes)
+    assert any("no state of this ledger" in note for note in report.notes)
+
+
+def test_a_tail_cut_under_the_old_head_contradicts_that_head(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    rebuild(victim, victim.sealed()[:7])
+    report = victim.audit()
+    assert found(report) == [("tree", None)]
+
+
+def test_an_older_file_put_back_is_seen_by_state_and_checkpoint(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    before = older(victim, tmp_path / "old")
+    governed(victim, "gamma")
+    kept = victim.head()
+    shutil.copy(before, victim.path)
+    assert found(victim.audit()) == []
+    assert found(victim.audit(state=OWN, checkpoints=[kept])) == [("state", None), ("checkpoint", None)]
+
+
+def test_another_history_under_the_same_keys_is_seen_by_state_and_checkpoint(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    kept = victim.head()
+    rows = victim.sealed()
+    rows[9] = victim.seal(victim.bodies()[9] | {"at": "2026-11-21T00:00:00.000000Z"})
+    rebuild(victim, [*rows, victim.seal(victim.bodies()[0] | {"session": "gamma"})], log=victim.log)
+    report = victim.audit(state=OWN, checkpoints=[kept])
+    assert found(report) == [("state", None), ("checkpoint", None)]
+    assert all("another history" in each.message for each in report.findings)
+
+
+def test_a_state_that_is_behind_is_harmless(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    behind = victim.state()
+    governed(victim, "gamma")
+    assert found(victim.audit(state=behind)) == []
+    assert found(victim.audit(state=State(victim.path, 0, EMPTY_ROOT))) == []
+
+
+def test_a_state_of_another_root_or_path_is_found(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    state = victim.state()
+    assert state is not None
+    assert found(victim.audit(state=replace(state, root=bytes(32)))) == [("state", None)]
+    moved = victim.audit(state=replace(state, path=tmp_path / "elsewhere.db"))
+    assert found(moved) == [("state", None)]
+    assert str(tmp_path / "elsewhere.db") in moved.findings[0].message
+
+
+def test_every_older_checkpoint_is_proved_from_the_newest_rows(tmp_path: Path) -> None:
+    victim = Victim(tmp_path / "ledger.db", tmp_path / "keys")
+    Ledger(victim.path, keys=victim.keys).close()
+    kept = [victim.head()]
+    for number in range(9):
+        by_hand(victim, f"hand-{number}", 1)
+        kept.append(victim.head())
+    assert found(victim.audit(checkpoints=kept)) == []
+
+
+def test_two_checkpoints_that_contradict_each_other_cannot_both_hold(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    forged = signed(victim, 5, bytes(32))
+    report = victim.audit(checkpoints=[victim.head(), forged])
+    assert found(report) == [("checkpoint", None)]
+    assert report.findings[0].message.startswith("checkpoint 2 of 5 rows is of another history")
+
+
+def test_checkpoints_that_prove_nothing_are_named(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    stranger = signed(victim, 10, bytes(32), key=SigningKey.ephemeral())
+    unpinned = signed(victim, 10, bytes(32), origin="example.org/log")
+    report = victim.audit(checkpoints=["no note", stranger, unpinned])
+    assert found(report) == [("checkpoint", None)] * 3
+    for number, each in enumerate(report.findings, 1):
+        assert f"checkpoint {number} cannot be used" in each.message
+
+
+def test_a_checkpoint_of_another_ledger_of_the_same_keys_is_none_of_this_one(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    other = Victim(tmp_path / "other.db", victim.keys)
+    governed(other, "alpha")
+    report = victim.audit(checkpoints=[other.head()])
+    assert found(report) == [("checkpoint", None)]
+    assert f"is of {other.origin}, not of {victim.origin}" in report.findings[0].message
+
+
+def test_a_trust_folder_of_ones_own_is_not_called_self(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    shutil.copytree(victim.keys / "self", tmp_path / "pins")
+    pin_log(tmp_path / "pins", Verifier("example.org/other", SigningKey.ephemeral().public))
+    theirs = victim.audit(trust=load_trust(tmp_path / "pins"))
+    assert not theirs.is_self
+    assert "self" not in theirs.verdict
+    assert not any("state" in note for note in theirs.notes)
+    own = victim.audit()
+    assert own.is_self
+    assert own.verdict.endswith("judged by `self`, the keys that this machine pinned for itself")
+
+
+# What the file derives from its rows.
+
+
+@pytest.mark.parametrize(("level", "index", "row"), [(0, 4, 5), (1, 2, 5), (2, 0, 1), (3, 0, 1)])
+@pytest.mark.parametrize("attack", ["UPDATE node SET hash = zeroblob(32)", "DELETE FROM node"])
+def test_a_stored_hash_that_is_wrong_or_gone_is_derived_and_unseats_no_row(
+    tmp_path: Path, level: int, index: int, row: int, attack: str
+) -> None:
+    victim, _, _ = make(tmp_path)
+    with unguarded(victim.path) as sql:
+        sql.execute(f"{attack} WHERE level = ? AND idx = ?", (level, index))
+    report = victim.audit(state=OWN)
+    assert found(report) == [("derived", row)]
+    assert f"level {level} of the stored tree: 1 hash missing or wrong" in report.findings[0].message
+    assert report.rows_standing == 10
+
+
+@pytest.mark.parametrize(("level", "index"), [(0, 10), (0, -1), (1, 5), (3, 1), (60, 0), (-2, 7)])
+def test_a_hash_too_many_is_found(tmp_path: Path, level: int, index: int) -> None:
+    victim, _, _ = make(tmp_path)
+    with unguarded(victim.path) as sql:
+        sql.execute("INSERT INTO node (level, idx, hash) VALUES (?, ?, zeroblob(32))", (level, index))
+    report = victim.audit()
+    assert found(report) == [("derived", None)]
+    assert "1 more hashes than its rows make" in report.findings[0].message
+
+
+def test_a_hash_of_another_length_is_found(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    with unguarded(victim.path) as sql:
+        sql.execute("UPDATE node SET hash = zeroblob(31) WHERE level = 0 AND idx = 1")
+    assert found(victim.audit()) == [("derived", 2)]
+
+
+def test_a_tree_without_any_stored_hash_is_derived_and_the_rows_stand(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    with unguarded(victim.path) as sql:
+        sql.execute("DELETE FROM node")
+    report = victim.audit(state=OWN)
+    assert {rule for rule, _ in found(report)} == {"derived"}
+    assert len(report.findings) == 4
+    assert report.rows_standing == 10
+
+
+def test_an_erase_row_is_no_gap_of_its_own(tmp_path: Path) -> None:
+    victim, alpha, _ = make(tmp_path)
+    erase(victim, "alpha", [alpha.row("turn").data["response"]])
+    assert gaps(victim.audit()) == [("erased", 11)]
+    with raw(victim.path) as sql:
+        assert sql.execute("SELECT count(*) FROM row").fetchone() == (11,)
