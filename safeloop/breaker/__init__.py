@@ -2,7 +2,7 @@
 
 from safeloop.breaker.bounds import Bound, How, Request, Settled, bytes_bound, counted_bound, estimate_bound
 from safeloop.breaker.breaker import CircuitBreaker
-from safeloop.breaker.reservation import Granted, Place, Refused, reserve
+from safeloop.breaker.reservation import Granted, Place, Refused, breach_draft, reserve
 
 __all__ = [
     "Bound",
@@ -13,6 +13,7 @@ __all__ = [
     "Refused",
     "Request",
     "Settled",
+    "breach_draft",
     "bytes_bound",
     "counted_bound",
     "estimate_bound",

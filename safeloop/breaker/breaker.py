@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -38,9 +39,15 @@ class CircuitBreaker:
         return Ceilings(turns=self.turn_limit, tokens=self.token_limit)
 
     def tightened(self, ceilings: Ceilings) -> CircuitBreaker:
-        """Return a breaker that also keeps these ceilings."""
-        both = self.ceilings.tightened(ceilings)
-        return CircuitBreaker(both.turns or 0, both.tokens or 0, output_fn=self.output_fn)
+        """Return a breaker that also keeps these ceilings, and is otherwise this one."""
+        both, tighter = self.ceilings.tightened(ceilings), copy.copy(self)
+        tighter.turn_limit, tighter.token_limit = both.turns or 0, both.tokens or 0
+        return tighter
+
+    @property
+    def has_own_check(self) -> bool:
+        """Whether a subclass has a check of its own, which the reservation does not imply."""
+        return type(self).check is not CircuitBreaker.check
 
     def check(self, turn_count: int, accumulated_tokens: int) -> None:
         """Refuse what is beyond a limit already; call it before every request.

@@ -6,8 +6,9 @@ after a restart and for every process on the ledger.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from safeloop.breaker.bounds import Bound, Request
 from safeloop.ledger import Content, Draft, Row, View, visible
@@ -92,7 +93,7 @@ def reserve(
         breach = breach_before(spend, ceilings, turn=place.turn, bound=bound.tokens, smallest=smallest)
         if breach is not None:
             decision.append(Refused(breach, spend.tokens))
-            return (_breach(place, breach),) if final else ()
+            return (_breach_draft(place, breach.as_row()),) if final else ()
         max_tokens = clamp(request.wanted, room(spend, ceilings, bound.tokens))
         return (_intent(place, request, bound, max_tokens, contents, costs_nothing=costs_nothing),)
 
@@ -115,9 +116,14 @@ def _intent(
     return Draft(place.session, "intent", data, contents)
 
 
-def _breach(place: Place, breach: Breach) -> Draft:
+def breach_draft(place: Place, reason: str) -> Draft:
+    """Return the `breach` row of a check that is not the rule's: only its reason is known."""
+    return _breach_draft(place, {"breach_reason": visible(reason), "limit": None, "spent": None, "next_at_most": None})
+
+
+def _breach_draft(place: Place, facts: Mapping[str, Any]) -> Draft:
     data = {
         "turn": place.turn, "state_origin": "circuit_breaker", "scope": "session", "input_hash": place.input_hash,
-        "pass_fail": False, "token_delta": 0, "execution_time_ms": 0, **breach.as_row(),
+        "pass_fail": False, "token_delta": 0, "execution_time_ms": 0, **facts,
     }
     return Draft(place.session, "breach", data)

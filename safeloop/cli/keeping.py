@@ -10,7 +10,8 @@ from safeloop.cli.options import Desk, common
 from safeloop.cli.settings import KNOWN
 from safeloop.errors import KeyUnusable, SettingError
 from safeloop.ledger.adoption import adopt
-from safeloop.ledger.sshsig import AllowedSigner, PublicKey
+from safeloop.ledger.allowed_signers import AllowedSigner
+from safeloop.ledger.sshsig import PublicKey
 from safeloop.ledger.trust import add_reviewer
 
 _MOST_NOTE_BYTES = 1_000_000

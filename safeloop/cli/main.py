@@ -24,7 +24,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         ("close", "running:close", "End a session that cannot go on."),
     )),
     ("Review and release", (
-        ("inbox", "reviewing:inbox", "List what waits for a person."),
+        ("inbox", "waiting:inbox", "List what waits for a person."),
         ("review", "reviewing:review", "Show promise against outcome."),
         ("attest", "reviewing:attest", "Sign that you compared them."),
         ("release", "reviewing:release", "Hand out what was accepted."),

@@ -1,10 +1,8 @@
-"""`inbox`, `review`, `attest`, `release`: a person between the outcome and whatever comes next."""
+"""`review`, `attest`, `release`: a person between the outcome and whatever comes next. Nothing of the loop is loaded."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -12,33 +10,14 @@ from safeloop.cli.deciding import ask_decision
 from safeloop.cli.keeping import read_text
 from safeloop.cli.options import Desk, common
 from safeloop.cli.screen import has_terminal
-from safeloop.cli.sessions import resolve, short
-from safeloop.cli.words import age, plural
+from safeloop.cli.sessions import resolve
+from safeloop.cli.words import plural
 from safeloop.errors import NeedsTerminal, SettingError
-from safeloop.loop.lock import is_held
-from safeloop.loop.place import lock_path
 from safeloop.review import AttestationResult, ReviewSurface
-from safeloop.review.inbox import Item, waiting
 from safeloop.review.release import release as release_session
 from safeloop.review.shown import ShownFrame
 from safeloop.review.signers import sign_statement
 from safeloop.review.status import status_lines
-
-
-@click.command()
-@common(trust=True)
-def inbox(desk: Desk) -> None:
-    """List what waits for a person, the oldest first, each with the next command.
-
-    This is for finding one's way: it trusts the ledger's indexes. Review and release check everything.
-    """
-    with desk.read_ledger() as reader:
-        items = waiting(reader)
-    running = {item.session for item in items if item.state == "open" and _is_running(desk, item.session)}
-    now, names = datetime.now(UTC), tuple(item.session for item in items)
-    lines = [_inbox_line(item, now, names, running=item.session in running) for item in items]
-    facts = [_inbox_facts(item, running=item.session in running) for item in items]
-    desk.screen.result("\n".join(lines) or "nothing waits", {"waiting": facts})
 
 
 @click.command()
@@ -64,12 +43,12 @@ def review(desk: Desk, session: str) -> None:
 @click.command()
 @click.argument("session", required=False)
 @click.option("--as", "reviewer", metavar="NAME", help="Your name, as the trust folder pins it.")
-@click.option("--key", "reviewer_key", metavar="FILE", help="Your SSH key: a file, or the .pub of one that an agent holds.")
+@click.option("--key", "reviewer_key", metavar="FILE", help="Your SSH key, or the .pub of one that an agent holds.")
 @click.option("--notes", default="", help="Your words, kept with the signature.")
-@click.option("--export", "export_to", type=click.Path(path_type=Path), metavar="DIR", help="Write what to sign elsewhere.")
+@click.option("--export", "export_to", type=_FILE, metavar="DIR", help="Write what to sign elsewhere.")
 @click.option("--decision", type=click.Choice(["accept", "reject"]), help="With --export: what the statement says.")
-@click.option("--statement", "stated", type=click.Path(path_type=Path), metavar="FILE", help="A statement that was exported.")
-@click.option("--signature", type=click.Path(path_type=Path), metavar="FILE", help="Its signature, made elsewhere.")
+@click.option("--statement", "stated", type=_FILE, metavar="FILE", help="A statement that was exported.")
+@click.option("--signature", type=_FILE, metavar="FILE", help="Its signature, made elsewhere.")
 @common(trust=True)
 def attest(
     desk: Desk, session: str | None, notes: str, export_to: Path | None, decision: str | None, stated: Path | None,
@@ -176,24 +155,3 @@ def _report_attested(desk: Desk, result: AttestationResult) -> None:
          "frame_sha256": result.frame_hash},
     )
     desk.screen.note(f"next: safeloop release {result.session_id} --to DIR")
-
-
-def _is_running(desk: Desk, session: str) -> bool:
-    return is_held(lock_path(desk.settings.ledger, session), f"session {session}")
-
-
-def _inbox_line(item: Item, now: datetime, names: tuple[str, ...], *, running: bool) -> str:
-    state = "running" if running else item.state
-    since = age(datetime.fromisoformat(item.at), now)
-    return (
-        f"{short(item.session, names):13} {state:10} {since:>6}  {item.outcome or '-':10} "
-        f"{plural(item.turns, 'turn'):>9} {item.tokens:>9,} tokens  {'' if running else item.next_command}".rstrip()
-    )
-
-
-def _inbox_facts(item: Item, *, running: bool) -> dict[str, Any]:
-    return {
-        "session": item.session, "state": "running" if running else item.state, "outcome": item.outcome,
-        "at": item.at, "turns": item.turns, "tokens": item.tokens, "cost_microusd": item.cost_microusd,
-        "next": None if running else item.next_command,
-    }

@@ -65,15 +65,15 @@ class OpenFiles:
         """Fold the write-ahead logs into their files and close them, if this process opened them."""
         if os.getpid() != self.process:
             return  # a fork's copy: closing it would pull the files from under the parent
-        with self._stack, contextlib.suppress(LedgerError), self._lock():
-            # What could not be folded now, because somebody reads or the disk is full, is folded by the next writer.
+        with self._stack, contextlib.suppress(LedgerError), self._lock(0):
+            # What could not be folded now, because somebody writes or the disk is full, is folded by the next writer.
             self.rows.fold_log()
             self.contents.fold_log()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Edge]:
         """Hold the locks in their order, state then database; yield the edge, checked against what was signed."""
-        with self._lock():
+        with self._lock(self._timeout_s):
             self._check_places()
             try:
                 with self.rows.transaction():
@@ -114,8 +114,8 @@ class OpenFiles:
                     hint="put it back where it was, or restore it from a backup",
                 )
 
-    def _lock(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext() if self.state is None else self.state.locked(self._timeout_s)
+    def _lock(self, timeout_s: float) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self.state is None else self.state.locked(timeout_s)
 
     def _current(self) -> Edge:
         """Return the edge, read again and compared with the state if anybody else has committed."""

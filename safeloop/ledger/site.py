@@ -190,7 +190,7 @@ def _create(path: Path, keys: KeyFolder) -> None:
 def _create_files(path: Path, site: Site) -> None:
     contents = content_path(path)
     for log in (Path(f"{path}-wal"), *(() if contents.exists() else (Path(f"{contents}-wal"),))):
-        if log.exists():  # SQLite would play it into the new file
+        if log.exists() and log.stat().st_size:  # SQLite would play it into the new file
             raise LedgerError(
                 f"{log} is what is left of a database that is gone; it may hold rows",
                 hint="restore the database beside it, or move it away",

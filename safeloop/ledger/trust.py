@@ -12,74 +12,36 @@ understood is an error, never skipped: it may have been meant to restrict a key.
 
 from __future__ import annotations
 
-import base64
 import fcntl
-import hashlib
 import os
-import re
 import stat
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safeloop.errors import KeyUnusable, SafeloopError
+from safeloop.errors import KeyUnusable
 from safeloop.ledger import ed25519, sshsig
+from safeloop.ledger.allowed_signers import (
+    AllowedSigner,
+    check_name,
+    numbered_lines,
+    parse_allowed_signer,
+    parse_allowed_signers,
+)
 from safeloop.ledger.durable import make_folder, replace_file
-from safeloop.ledger.note import Verifier, parse_vkey
-from safeloop.ledger.rows import is_origin
+from safeloop.ledger.note import Verifier
+from safeloop.ledger.policy import Policy, Revocation, parse_policy, parse_revoked
 from safeloop.ledger.sshsig import PublicKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
-AllowedSigner = sshsig.AllowedSigner
-parse_allowed_signers = sshsig.parse_allowed_signers
 REVIEW_NAMESPACE = "safeloop-review"
 APPROVAL_NAMESPACE = "safeloop-approval"
 _NEVER_COUNTS = "the operator's own key never counts as a reviewer's"
 _MAX_FILE_BYTES = 1_000_000
-_BLANKS = re.compile("[ \t]+")
-_THRESHOLD = re.compile("[1-9][0-9]{0,5}")
-_REVOCATION = re.compile("([0-9a-f]{64})[ \t]+([^ \t]+)[ \t]+(0|[1-9][0-9]{0,15})")
-
-
-@dataclass(frozen=True, slots=True)
-class Witness:
-    """A witness: its name in the policy, its verifier key as text, and the 32 bytes inside."""
-
-    name: str
-    vkey: str
-    public: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Members, witnesses or groups, of which at least `threshold` must have cosigned."""
-
-    name: str
-    threshold: int
-    members: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """Known logs by origin, witnesses and groups by name, and the one that must have cosigned, if any."""
-
-    logs: Mapping[str, Verifier]
-    witnesses: Mapping[str, Witness]
-    groups: Mapping[str, Group]
-    quorum: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Revocation:
-    """From row index `size` on, the ledger of this origin cannot rely on the key."""
-
-    key_id: str
-    origin: str
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,50 +97,6 @@ class Trust:
         return tuple(dict.fromkeys(key for key in keys if key.raw not in own))
 
 
-def parse_policy(text: str, name: str = "policy") -> Policy:
-    """Read a policy (c2sp.org/tlog-policy); `name` is what messages call the file.
-
-    Unlike C2SP, a key may stand for several origins: the ledgers of a key folder share it. An origin has one key.
-
-    Raises:
-        KeyUnusable: A line that is not understood, a key that is not admitted, or no quorum line.
-    """
-    reader = _PolicyReader()
-    for where, line in sshsig.numbered_lines(text, name):
-        try:
-            match _BLANKS.split(line):
-                case ["log", vkey] | ["log", vkey, _]:
-                    reader.log(vkey)
-                case ["witness", witness, vkey] | ["witness", witness, vkey, _]:
-                    reader.witness(witness, vkey)
-                case ["group", group, wanted, *members]:
-                    reader.group(group, wanted, tuple(members))
-                case ["quorum", quorum]:
-                    reader.quorum(quorum)
-                case _:
-                    raise KeyUnusable(f"not a policy line: {line[:80]!a}", hint="see c2sp.org/tlog-policy")
-        except SafeloopError as refused:
-            raise KeyUnusable(f"{where}: {refused}", hint=refused.hint) from refused
-    if len(reader.quorums) != 1:
-        raise KeyUnusable(f"{name} has {len(reader.quorums)} quorum lines, not one", hint="add: quorum none")
-    quorum = None if reader.quorums == ["none"] else reader.quorums[0]
-    return Policy(reader.logs, reader.witnesses, reader.groups, quorum)
-
-
-def parse_revoked(text: str, name: str = "revoked") -> tuple[Revocation, ...]:
-    """Read lines `key-id origin size`; `name` is what messages call the file.
-
-    Raises:
-        KeyUnusable: A line that is not understood.
-    """
-    revocations = []
-    for where, line in sshsig.numbered_lines(text, name):
-        if (match := _REVOCATION.fullmatch(line)) is None or not is_origin(match[2]):
-            raise KeyUnusable(f"{where}: not a line `key-id origin size`: {line[:80]!a}")
-        revocations.append(Revocation(match[1], match[2], int(match[3])))
-    return tuple(revocations)
-
-
 def load_trust(path: Path | str) -> Trust:
     """Read a trust folder; nothing is created.
 
@@ -230,7 +148,7 @@ def pin_writer(path: Path | str, name: str, raw: bytes, *, addition: bool = Fals
     Raises:
         KeyUnusable: The name has another key, the key is a reviewer's, or something here is unusable.
     """
-    signer = AllowedSigner((sshsig.check_name(name, "writers"),), PublicKey(sshsig.PLAIN, raw))
+    signer = AllowedSigner((check_name(name, "writers"),), PublicKey(sshsig.PLAIN, raw))
     with _locked(path) as folder:
         _refuse_reviewer(folder, raw)
         _add_signer(folder / "writers", signer, addition=addition)
@@ -251,7 +169,7 @@ def add_reviewer(path: Path | str, principal: str, public_key: str, *, addition:
             admitted; a writer's or log's key; an unusable folder.
     """
     key = sshsig.parse_public_key(public_key)
-    person = (sshsig.check_name(principal, "reviewers"),)
+    person = (check_name(principal, "reviewers"),)
     with _locked(path) as folder:
         logs = {log.public for log in _logs(folder).values()}
         if ed25519.key_id(key.raw) in _writers(folder) or key.raw in logs:
@@ -261,68 +179,6 @@ def add_reviewer(path: Path | str, principal: str, public_key: str, *, addition:
     return key
 
 
-@dataclass
-class _PolicyReader:
-    """Gathers the lines of a policy; a name may only be used after the line that defines it."""
-
-    logs: dict[str, Verifier] = field(default_factory=dict)
-    witnesses: dict[str, Witness] = field(default_factory=dict)
-    groups: dict[str, Group] = field(default_factory=dict)
-    quorums: list[str] = field(default_factory=list)
-    used: set[str | bytes] = field(default_factory=set)  # witness keys, and members of groups: once each
-
-    def log(self, vkey: str) -> None:
-        verifier = parse_vkey(vkey)
-        if verifier.name in self.logs:
-            raise KeyUnusable(f"a second line for the log {verifier.name!a}")
-        self.logs[verifier.name] = verifier
-
-    def witness(self, name: str, vkey: str) -> None:
-        self._expect(name, defined=False)
-        public = _witness_key(vkey)
-        if public in self.used:
-            raise KeyUnusable(f"the key of {name!a} is already another witness's")
-        self.used.add(public)
-        self.witnesses[name] = Witness(name, vkey, public)
-
-    def group(self, name: str, wanted: str, members: tuple[str, ...]) -> None:
-        self._expect(name, defined=False)
-        for member in members:
-            self._expect(member, defined=True)
-            if member in self.used:  # or one witness would count more than once
-                raise KeyUnusable(f"{member!a} is in a group already")
-            self.used.add(member)
-        named = {"any": 1, "all": len(members)}
-        threshold = int(wanted) if _THRESHOLD.fullmatch(wanted) else named.get(wanted, 0)
-        if not 1 <= threshold <= len(members):
-            raise KeyUnusable(f"a group of {len(members)} wants any, all, or a number up to {len(members)}")
-        self.groups[name] = Group(name, threshold, members)
-
-    def quorum(self, name: str) -> None:
-        if name != "none":
-            self._expect(name, defined=True)
-        self.quorums.append(name)
-
-    def _expect(self, name: str, *, defined: bool) -> None:
-        if (name in self.witnesses or name in self.groups) != defined or name == "none":
-            why = "no witness or group on a line before" if defined else "the name is taken"
-            raise KeyUnusable(f"{why}: {name[:80]!a}")
-
-
-def _witness_key(vkey: str) -> bytes:
-    """Return the raw key of `name+hash+base64(0x04 || key)` (c2sp.org/tlog-cosignature); a log's has 0x01."""
-    name, _, rest = vkey.partition("+")
-    try:
-        typed = base64.b64decode(rest.partition("+")[2])
-    except ValueError:
-        typed = b""
-    key_hash = hashlib.sha256(name.encode() + b"\n" + typed).hexdigest()[:8]
-    if not name or typed[:1] != b"\x04" or vkey != f"{name}+{key_hash}+{base64.b64encode(typed).decode()}":
-        raise KeyUnusable(f"not the verifier key of an Ed25519 witness: {vkey[:80]!a}")
-    ed25519.check_public_key(typed[1:])
-    return typed[1:]
-
-
 def _logs(folder: Path) -> Mapping[str, Verifier]:
     return parse_policy(_read(folder / "policy") or "quorum none", str(folder / "policy")).logs
 
@@ -330,8 +186,8 @@ def _logs(folder: Path) -> Mapping[str, Verifier]:
 def _writers(folder: Path) -> dict[str, AllowedSigner]:
     """Read `writers`: plain keys by id. A key on several lines has the names of all of them."""
     writers: dict[str, AllowedSigner] = {}
-    for where, line in sshsig.numbered_lines(_read(folder / "writers"), str(folder / "writers")):
-        signer = sshsig.parse_allowed_signer(line, where)
+    for where, line in numbered_lines(_read(folder / "writers"), str(folder / "writers")):
+        signer = parse_allowed_signer(line, where)
         if signer.key.type != sshsig.PLAIN or signer != AllowedSigner(signer.principals, signer.key):
             raise KeyUnusable(f"{where}: a writer is a plain ssh-ed25519 key without options", hint="see `revoked`")
         key_id = ed25519.key_id(signer.key.raw)

@@ -16,12 +16,13 @@ from safeloop.breaker import (
     Refused,
     Request,
     Settled,
+    breach_draft,
     bytes_bound,
     counted_bound,
     estimate_bound,
     reserve,
 )
-from safeloop.errors import AttemptFailed, RunFailed
+from safeloop.errors import AttemptFailed, CircuitBreakerError, RunFailed
 from safeloop.ledger import Content, Draft, Ledger, visible
 from safeloop.ledger.content import JSON, TEXT
 from safeloop.loop.conversation import Conversation
@@ -105,6 +106,8 @@ class Turns:
         """
         self.number += 1
         place = Place(self._session, self.number, 1, self._input_hash, self._elapsed_ms())
+        if self._breaker.has_own_check:
+            self._check(place)
         request = self._model.request(conversation)
         decision = self._reserve(place, request, conversation)
         if isinstance(decision, Refused):
@@ -137,6 +140,15 @@ class Turns:
         reply = read_reply(response)
         self._settle(granted, reply, len(conversation), _since(started))
         return reply
+
+    def _check(self, place: Place) -> None:
+        """Ask a breaker that has a check of its own, as the tutorial does before every call."""
+        try:
+            self._breaker.check(self.number, self.tokens)
+        except CircuitBreakerError as breach:
+            draft = breach_draft(place, breach.reason)
+            self._ledger.append(lambda _: (draft,))
+            raise
 
     def _reserve(self, place: Place, request: Request, conversation: Conversation) -> Granted | Refused:
         """Try the bounds in their order; the last one that there is decides."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from safeloop.errors import KeyUnusable, LedgerError, LedgerLocked, VerificationError
+from safeloop.errors import KeyUnusable, LedgerError, VerificationError
 from safeloop.ledger.note import Checkpoint, parse_checkpoint, verify_checkpoint
 from safeloop.ledger.reader import LedgerReader
 from safeloop.ledger.state import State
@@ -50,8 +50,6 @@ def read_head(reader: LedgerReader, trust: Trust) -> Head:
     """Read and verify the ledger's head."""
     try:
         note = reader.head()
-    except LedgerLocked:
-        raise
     except LedgerError as error:
         return Head(None, None, (finding(Rule.HEAD, f"the head cannot be read: {error}"),))
     if note is None:

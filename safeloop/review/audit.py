@@ -100,7 +100,7 @@ class _Audit:
             if self._reader.schema_is_intact():
                 self._findings += compare_indexes(self._reader)
             self._verdict = trees.finish(self._examination.faulty, self._reader.node_count())
-        except LedgerLocked:
+        except LedgerLocked:  # of the content's file
             raise
         except LedgerError as error:
             row = trees.next + 1

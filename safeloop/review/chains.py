@@ -28,6 +28,7 @@ class _Session:
         specs: Leaves of its `spec` rows, until it is opened.
         is_opened: It has an `open` row.
         is_promise: It has `spec` rows and nothing else.
+        is_broken: A row before one of its rows is not here or does not count: it may have been the `open` row.
     """
 
     size: int = 0
@@ -35,6 +36,7 @@ class _Session:
     specs: tuple[bytes, ...] = ()
     is_opened: bool = False
     is_promise: bool = True
+    is_broken: bool = False
 
 
 class Chains:
@@ -70,14 +72,14 @@ class Chains:
 
     def _breach(self, row: Row, session: _Session) -> str:
         prev = bytes.fromhex(row.prev)
-        is_excused = prev in self._lost or row.n - 1 in self._damaged.get(row.session, ())
-        if row.n >= session.size and is_excused:
+        if (row.n, prev) == (session.size, session.leaf):
+            return ""
+        session.is_broken = True
+        if row.n >= session.size and (prev in self._lost or row.n - 1 in self._damaged.get(row.session, ())):
             return ""
         if row.n != session.size:
             return f"is n {row.n} of session {row.session}, where n {session.size} should follow"
-        if prev != session.leaf:
-            return f"its prev {row.prev[:8]} is not the leaf of the row before it in session {row.session}"
-        return ""
+        return f"its prev {row.prev[:8]} is not the leaf of the row before it in session {row.session}"
 
     def tell(self, row: Row) -> str:
         """Take in what a row says of its session; return why an `open` row is not right, or nothing.
@@ -100,10 +102,14 @@ class Chains:
         return words
 
     def ungoverned(self) -> tuple[str, ...]:
-        """Return the sessions that no loop opened, in the order of their first rows; a mere promise is not one."""
+        """Return the sessions that no loop opened, in the order of their first rows.
+
+        A mere promise is not one, nor is a session of which a row is damaged: it may have been the `open` row.
+        """
         return tuple(
             name for name, session in self._sessions.items()
-            if not session.is_opened and not session.is_promise and name != LEDGER_SESSION
+            if not (session.is_opened or session.is_promise or session.is_broken)
+            and name != LEDGER_SESSION and name not in self._damaged
         )
 
     def promises(self) -> int:

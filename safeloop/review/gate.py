@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from safeloop.ledger.sshsig import PublicKey
 from safeloop.review.cut import cut_of, is_governed, voiding_rows
 from safeloop.review.judgement import Invalid, check_attestation
 
 if TYPE_CHECKING:
     from safeloop.ledger import Row
+    from safeloop.ledger.sshsig import PublicKey
     from safeloop.ledger.trust import Trust
     from safeloop.review.attestation import Digests
     from safeloop.review.policy import ReleasePolicy
@@ -101,11 +101,11 @@ def decide(
     latest: dict[bytes, Row] = {}
     ignored = []
     for each in sorted(judged, key=lambda one: one.row.idx):
-        fault = _fault(each, frame, operator_keys)
-        if fault is not None:
-            ignored.append(f"row {each.row.id} counts for nothing: {fault}")
-        elif isinstance(each.by, PublicKey):
-            latest[each.by.raw] = each.row
+        found = _counted(each, frame, operator_keys)
+        if isinstance(found, Invalid):
+            ignored.append(f"row {each.row.id} counts for nothing: {found.reason}")
+        else:
+            latest[found.raw] = each.row
     accepts = tuple(row for row in latest.values() if row.data["decision"] == ACCEPT)
     rejects = [row for row in latest.values() if row.data["decision"] != ACCEPT]
     reasons = (
@@ -117,17 +117,17 @@ def decide(
     return Verdict(not reasons, reasons, in_order, tuple(ignored))
 
 
-def _fault(each: Judged, frame: str, operator_keys: frozenset[bytes]) -> str | None:
-    """Say why an attestation counts for nothing; what its judge decided is decided here once more."""
+def _counted(each: Judged, frame: str, operator_keys: frozenset[bytes]) -> PublicKey | Invalid:
+    """Return whose decision it is, or why it is nobody's; what its judge decided is decided here once more."""
     if isinstance(each.by, Invalid):
-        return each.by.reason
+        return each.by
     if each.row.data["signature"] is None:
-        return "it is not signed"
+        return Invalid("it is not signed")
     if each.row.data["frame"] != frame:
-        return "it is about another frame than the session's"
+        return Invalid("it is about another frame than the session's")
     if each.by.raw in operator_keys:
-        return f"{each.by.fingerprint} is the operator's own key"
-    return None
+        return Invalid(f"{each.by.fingerprint} is the operator's own key")
+    return each.by
 
 
 def _session_reasons(record: Record, policy: ReleasePolicy) -> Iterator[Reason]:
@@ -141,7 +141,7 @@ def _session_reasons(record: Record, policy: ReleasePolicy) -> Iterator[Reason]:
     if cut is None:
         closes = record.kinds("close")
         state = "is suspended" if closes and closes[-1] is record.rows[-1] else "was opened and not closed"
-        yield Reason(f"session {session} {state}", f"safeloop resume {session}, or safeloop close {session}")
+        yield Reason(f"session {session} {state}", f"safeloop close {session} ends it, and then it can be reviewed")
         return
     for row in voiding_rows(record.rows, cut):
         yield Reason(f"row {row.id} ({row.kind}) came after the session's close, row {cut.id}, and voids it",

@@ -96,7 +96,7 @@ def item_of(rows: Sequence[Row], policy: ReleasePolicy) -> Item | None:
 def _running(rows: Sequence[Row]) -> Item:
     last = next(row for row in reversed(rows) if row.kind in ("open", "close", "resume"))
     if last.kind == "close":
-        return _item(rows, last, State.SUSPENDED, "suspended", f"safeloop resume {last.session}")
+        return _item(rows, last, State.SUSPENDED, "suspended", f"safeloop close {last.session}")
     return _item(rows, last, State.OPEN, None, f"safeloop close {last.session}")
 
 
@@ -145,7 +145,8 @@ def _all(reader: LedgerReader, session: str) -> Sequence[Row]:
 
 
 def _parsed(stored: Iterable[tuple[int, bytes, bytes]]) -> Iterator[Row]:
-    for idx, body, signature in stored:
+    # All at once: a query that an error left unfinished would keep the file busy after its reader was closed.
+    for idx, body, signature in tuple(stored):
         try:
             row = parse_row(idx, body, signature)
             check_form(row)

@@ -2,8 +2,8 @@
 
 An attestation counts if a pinned reviewer, never the operator, signed exactly this frame of exactly this session.
 Everything that its row says must be what the statement says, and the statement must be about these rows: a row can
-be written by the operator, a signature cannot. Nor can an old signature be put in place of a newer one: what a
-reviewer stated no later than something they signed in an earlier row counts for nothing.
+be written by the operator, a signature cannot. Nor can an old accept be put in place of a newer reject: an
+accept that was stated no later than something its key signed in an earlier row counts for nothing.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def check_claim(
 ) -> PublicKey | Invalid:
     """Judge an attestation that may not be a row yet; the other arguments are those of `check_attestation`."""
     key = _signer(claim, record, digests, trust, at)
-    if isinstance(key, Invalid):
-        return key
+    if isinstance(key, Invalid) or claim.data["decision"] == "reject":
+        return key  # a reject always counts: whoever repeats one can only keep the gate shut
     stated_at = parse_statement(claim.data["statement"].encode()).stated_at
     for row in record.kinds("attestation"):
         if row.idx >= claim.size or row.data.get("signature") is None:

@@ -73,7 +73,7 @@ class Place:
         ours = is_bundle(self.target)
         if ours and force:
             return
-        hint = f"safeloop verify {self.target}, or --force to replace it" if ours else "name another folder with --to"
+        hint = "--force replaces it" if ours else "name another folder with --to"
         what = "holds a release already" if ours else "exists and is no release of ours"
         raise SettingError(f"{self.target} {what}: nothing was changed", hint=hint)
 
@@ -86,7 +86,7 @@ class Place:
         with _explained(self.target):
             _write_tree(self._bundle, files)
             self.require_free(force=force)
-            if os.path.lexists(self.target):
+            if force and os.path.lexists(self.target):
                 self.target.rename(self._old)
             self._bundle.rename(self.target)
             sync_folder(self.target.parent)

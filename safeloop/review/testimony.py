@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from safeloop.errors import EncodingError
 from safeloop.ledger import Row, ed25519, seal
-from safeloop.ledger.rows import LEDGER_SESSION, UnknownVersion, is_session_id, parse_row
+from safeloop.ledger.rows import UnknownVersion, parse_row
 from safeloop.ledger.trust import Trust
 from safeloop.review.findings import Finding, Rule, finding
 
@@ -56,8 +56,6 @@ def judge(idx: int, body: object, signature: object, trust: Trust, origin: str |
         signer = _signer(body, signature, trust)
         words = f"signed by writer {signer[:8]}" if signer else "no pinned writer signed these bytes"
         return _fault(idx, Rule.ENCODING, f"{error}; {words}")
-    if row.session != LEDGER_SESSION and not is_session_id(row.session):
-        return _fault(idx, Rule.ENCODING, f"the session's name {row.session} is reserved", row)
     writer = trust.writer(row.writer)
     if writer is None:
         return _fault(idx, Rule.WRITER, f"writer {row.writer[:8]} is not pinned in {trust.path}", row)

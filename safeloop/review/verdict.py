@@ -58,13 +58,16 @@ class AuditReport:
     @property
     def verdict(self) -> str:
         """The last line that a person reads."""
-        rows = counted(self.rows_standing, "row")
+        rows = f"{counted(self.rows_standing, 'row')} {'stands' if self.rows_standing == 1 else 'stand'}"
+        faults = counted(len(self.findings), "finding")
         if not self.findings:
-            text = f"record PASS, {rows} {'stands' if self.rows_standing == 1 else 'stand'}"
+            text = f"record PASS, {rows}"
+        elif self.rows_standing == 0:
+            text = f"record FAIL ({faults}), no row stands"
         elif self.rows_standing == self.rows:
-            text = f"record FAIL ({counted(len(self.findings), 'finding')}); by their own signatures {rows} stand"
+            text = f"record FAIL ({faults}); by their own signatures {rows}"
         else:
-            text = f"record FAIL ({counted(len(self.findings), 'finding')}), the other {rows} stand"
+            text = f"record FAIL ({faults}), the other {rows}"
         if self.gaps:
             text += f"; INCOMPLETE ({counted(len(self.gaps), 'gap')})"
         return text + ("; judged by `self`, the keys that this machine pinned for itself" if self.is_self else "")

@@ -86,6 +86,19 @@ def test_tightening_takes_the_smaller_of_both_and_never_loosens(turn_limit, toke
     assert tight.output_fn is str
 
 
+def test_tightening_a_subclass_keeps_what_it_adds_and_leaves_the_original_as_it_was():
+    class Mine(CircuitBreaker):
+        def check(self, turn_count, accumulated_tokens):
+            raise CircuitBreakerError("mine", turn_count, self.turn_limit)
+
+    mine = Mine(5, 100)
+    tight = mine.tightened(Ceilings(turns=2))
+    assert (mine.turn_limit, tight.has_own_check, CircuitBreaker().has_own_check) == (5, True, False)
+    with pytest.raises(CircuitBreakerError) as raised:
+        tight.check(1, 0)
+    assert (raised.value.reason, raised.value.accumulated_tokens) == ("mine", 2)
+
+
 def test_the_default_limits_are_the_tutorials():
     breaker = CircuitBreaker()
     assert (breaker.turn_limit, breaker.token_limit, breaker.output_fn) == (5, 15000, print)

@@ -66,12 +66,13 @@ class Program:
 
     @classmethod
     def at(cls, folder: Path, **more: str) -> Program:
-        """A new one, with `safeloop` on the path and a job to run."""
+        """A new one, with `safeloop` and `python` on the path and a job to run."""
         (folder / "home").mkdir(parents=True)
         (folder / "bin").mkdir()
-        command = folder / "bin" / "safeloop"
-        command.write_text(f'#!/bin/sh\nexec {sys.executable} -m safeloop "$@"\n')
-        command.chmod(0o755)
+        for name, more_of_it in (("safeloop", " -m safeloop"), ("python", "")):
+            command = folder / "bin" / name
+            command.write_text(f'#!/bin/sh\nexec {sys.executable}{more_of_it} "$@"\n')
+            command.chmod(0o755)
         (folder / "job.toml").write_text(JOB)
         (folder / "writes.json").write_text(json.dumps(WRITES))
         return cls(folder, more)

@@ -85,7 +85,9 @@ def test_the_first_line_of_a_pipe_is_whole(kept: Program) -> None:
     assert done.err == ""
 
 
-@pytest.mark.parametrize("command", ["log", "log --json", "checkpoint", "--help", "help verify", "config", "review latest"])
+@pytest.mark.parametrize(
+    "command", ["log", "log --json", "checkpoint", "--help", "help verify", "config", "review latest"]
+)
 def test_a_full_disk_under_stdout_is_one_error(kept: Program, command: str) -> None:
     done = kept.shell(f"safeloop {command} >/dev/full")
     assert done.code == 1

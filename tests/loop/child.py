@@ -186,11 +186,13 @@ def dies(ledger, place):
     return loop_of(ledger, Player(first, second), tools=registry, on_event=listener).run("do it")
 
 
-def works(ledger, session, turns, pause_s):
-    """A run of many turns, each with a tool that writes."""
+def works(ledger, session, turns, pause_s, tell=""):
+    """A run of many turns, each with a tool that writes; tells of each request if it is asked to."""
     wanted = int(turns)
 
     def step(request):
+        if tell:
+            say("turn")
         time.sleep(float(pause_s))
         number = len(request["messages"])
         if number > 2 * wanted:
@@ -227,6 +229,7 @@ def holds(_ledger, path):
 
 
 def main():
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # where coverage measures, it has a handler of its own
     name, path, *arguments = sys.argv[1:]
     ledger = Ledger(path)
     try:

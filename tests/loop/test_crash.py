@@ -61,9 +61,11 @@ def test_a_run_killed_at_any_moment_leaves_a_ledger_that_says_what_it_knows(path
     open_ends = 0
     for number in range(10):
         session = f"s{number}"
-        with Child("works", path, session, 1_000, 0.001) as child:
+        with Child("works", path, session, 1_000, 0.001, "tell") as child:
             child.reach("begun")
-            time.sleep(0.01 + 0.023 * number)
+            for _ in range(number):
+                child.reach("turn")
+            time.sleep(0.0007 * number)
             child.process.kill()
         left = Ledger(path)
         rows = left.rows(session)
@@ -85,7 +87,7 @@ def test_a_run_killed_at_any_moment_leaves_a_ledger_that_says_what_it_knows(path
         assert settled == [row.n for row in rows_of(left, "intent", session)]
         assert row.data["total_tokens"] == before == spend_of(left.rows(session)).tokens
         left.close()
-    assert open_ends >= 5
+    assert open_ends >= 9
 
 
 def test_while_it_lives_nobody_else_can_run_or_close_its_session_and_after_its_death_somebody_can(path):

@@ -7,7 +7,7 @@ import pytest
 from safeloop.errors import LedgerError, SettingError
 from safeloop.ledger import Draft, Ledger
 from safeloop.loop import abandon_session
-from safeloop.loop.place import session_folder
+from safeloop.loop.place import job_lock_path, session_folder
 from safeloop.spec import Ceilings, Criterion, SpecDraft, SpecWriter, ToolGrant, record, to_row
 from tests.loop.playing import Counting, Player, content_of, kinds, loop_of, only, reply, rows_of, spec_of, usage
 
@@ -156,6 +156,14 @@ def test_a_ledger_in_another_folder_keeps_its_sessions_beside_it_for_its_owner_a
     for made in (folder.parent, folder, folder / "staging"):
         assert made.stat().st_mode & 0o777 == 0o700
     assert (folder / "lock").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_lock_of_a_job_is_that_of_its_spec_file_whatever_it_is_called(tmp_path):
+    (tmp_path / "spec.toml").touch()
+    (tmp_path / "link.toml").symlink_to(tmp_path / "spec.toml")
+    lock = job_lock_path(tmp_path / "x.db", tmp_path / "spec.toml")
+    assert lock == job_lock_path(tmp_path / "x.db", tmp_path / "link.toml") != job_lock_path(tmp_path / "x.db", "other")
+    assert lock.parent == tmp_path / "x.sessions"
 
 
 def test_an_estimate_is_never_asked_for_where_a_counter_answers(ledger):

@@ -8,9 +8,10 @@ import sys
 
 import pytest
 
+from safeloop.breaker import CircuitBreaker
 from safeloop.errors import CircuitBreakerError, SettingError, SpecError
 from safeloop.ledger import Ledger
-from safeloop.loop import DEFAULT_MODEL, LoopResult
+from safeloop.loop import DEFAULT_MODEL, AgentLoop, LoopResult
 from safeloop.loop.events import Closed, Replied, Reserved, ToolRan
 from safeloop.models import ScriptedClient
 from safeloop.spec import Ceilings, spend_of
@@ -158,6 +159,31 @@ def test_a_banner_that_cannot_be_shown_does_not_turn_a_breach_into_a_failure(led
     loop.circuit_breaker.output_fn = closed_pipe
     assert loop.run("do it").outcome == "breached"
     assert kinds(ledger)[-2:] == ["breach", "close"]
+
+
+class Frugal(CircuitBreaker):
+    """A breaker of somebody's own, with a rule that ours does not know."""
+
+    def check(self, turn_count, accumulated_tokens):
+        super().check(turn_count, accumulated_tokens)
+        if accumulated_tokens >= 30:
+            raise CircuitBreakerError("pocket_\u202emoney", turn_count, accumulated_tokens)
+
+
+def test_a_breaker_with_a_check_of_its_own_is_asked_before_every_request_and_its_breach_is_a_row(ledger):
+    client = Player(reply("hm", stop_reason="max_tokens"))
+    spec = spec_of("s", ceilings=Ceilings(turns=50))
+    result = AgentLoop(spec, Frugal(100, 10**6, output_fn=lambda _: None), ledger, client).run("do it")
+    assert result == LoopResult(False, 3, 30, "s", "pocket_\u202emoney")
+    assert (len(client.asked), kinds(ledger)[-2:]) == (2, ["breach", "close"])
+    breach = only(ledger, "breach").data
+    assert (breach["breach_reason"], breach["limit"], breach["turn"]) == ("pocket_\\u{202e}money", None, 3)
+
+
+def test_a_breaker_whose_own_check_says_yes_to_everything_loosens_nothing(ledger):
+    careless = type("Careless", (CircuitBreaker,), {"check": lambda *_: None})(1, 10**6, output_fn=lambda _: None)
+    result = AgentLoop(spec_of("s"), careless, ledger, Player(reply("hm", stop_reason="max_tokens"))).run("do it")
+    assert (result.breach_reason, only(ledger, "breach").data["limit"]) == ("turn_ceiling", 1)
 
 
 def test_a_client_that_raises_the_breakers_own_error_has_failed_and_nothing_was_breached(ledger):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safeloop.ledger import Content, Draft, Ledger, Row, View, encode, seal
+from safeloop.ledger import Draft, Ledger, Row, encode, seal
 from safeloop.ledger.content import JSON, TEXT, manifest
 from safeloop.ledger.keys import KeyFolder, SigningKey
 from safeloop.ledger.merkle import Frontier
@@ -206,20 +206,16 @@ def unguarded(path: Path, *, indexes: bool = True) -> Iterator[sqlite3.Connectio
 
     Args:
         path: The ledger.
-        indexes: False hides the indexes too, so that they are not kept up; True keeps them, but takes duplicates.
+        indexes: False hides the indexes too, so that they are not kept up.
     """
+    hidden = "type = 'trigger'" if indexes else "type IN ('trigger', 'index')"
     with _schema_writable(path) as sql:
-        saved = sql.execute("SELECT rowid, * FROM sqlite_master WHERE type IN ('trigger', 'index')").fetchall()
-        sql.execute("DELETE FROM sqlite_master WHERE type = 'trigger'")
-        if indexes:
-            sql.execute("UPDATE sqlite_master SET sql = replace(sql, 'CREATE UNIQUE', 'CREATE')")
-        else:
-            sql.execute("DELETE FROM sqlite_master WHERE type = 'index'")
+        saved = sql.execute(f"SELECT rowid, * FROM sqlite_master WHERE {hidden}").fetchall()
+        sql.execute(f"DELETE FROM sqlite_master WHERE {hidden}")
     with raw(path) as sql:
         sql.execute("PRAGMA ignore_check_constraints = ON")
         yield sql
     with _schema_writable(path) as sql:
-        sql.execute("DELETE FROM sqlite_master WHERE type IN ('trigger', 'index')")
         sql.executemany(
             "INSERT INTO sqlite_master (rowid, type, name, tbl_name, rootpage, sql) VALUES (?, ?, ?, ?, ?, ?)", saved
         )
@@ -290,7 +286,7 @@ def gaps(report: AuditReport) -> list[tuple[str, int | None]]:
 
 
 __all__ = [
-    "OWN", "Content", "Draft", "Ledger", "Session", "Victim", "View", "by_hand", "close_data", "erase", "found",
-    "gaps", "governed", "intent_data", "open_data", "raw", "rebuild", "rewrite_schema", "set_body", "set_head",
-    "set_signature", "spec_draft", "turn_data", "unguarded",
+    "OWN", "Draft", "Ledger", "Session", "Victim", "by_hand", "close_data", "erase", "found", "gaps", "governed",
+    "intent_data", "make", "open_data", "raw", "rebuild", "rewrite_schema", "set_body", "set_head", "set_signature",
+    "spec_draft", "turn_data", "unguarded",
 ]

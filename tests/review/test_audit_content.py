@@ -54,8 +54,9 @@ def append_with(victim: Victim, kind: str, listing: bytes, count: int) -> None:
 @pytest.mark.parametrize("change", ["bytes = x'00'", "salt = zeroblob(32)", "bytes = CAST(bytes || x'00' AS BLOB)"])
 def test_changed_content_is_found_at_the_row_that_committed_to_it(tmp_path: Path, change: str) -> None:
     victim, alpha, _ = make(tmp_path)
+    reply = digest(alpha.row("turn").data["response"])
     with raw(victim.contents) as sql:
-        sql.execute(f"UPDATE content SET {change} WHERE salted_sha256 = ?", (digest(alpha.row("turn").data["response"]),))
+        sql.execute(f"UPDATE content SET {change} WHERE salted_sha256 = ?", (reply,))
     report = victim.audit()
     assert found(report) == [("content", 4)]
     assert "is not what the row committed to" in report.findings[0].message

@@ -15,12 +15,11 @@ from pathlib import Path
 import pytest
 
 from safeloop.errors import LedgerError, LedgerLocked, LedgerNotFound, SessionNotFoundError
-from safeloop.ledger.reader import LedgerReader
 from safeloop.ledger.trust import load_trust
 from tests.review.attacks import OWN, Victim, by_hand, found, make, raw, rewrite_schema, set_signature, unguarded
 
 APPEND = """
-import sys
+import sys, time
 from safeloop.ledger import Ledger
 ledger = Ledger(sys.argv[1], keys=sys.argv[2])
 print("ready", flush=True)
@@ -28,6 +27,7 @@ number = 0
 while True:
     number += 1
     ledger.write(f"hand-{number % 7}", number, "llm", "task", 1, 1, pass_fail=True)
+    time.sleep(0.002)
 """
 
 
@@ -36,7 +36,7 @@ while True:
     ("attestations", "'attestation'", "'turn'"), ("row_insert", "WHEN ", "WHEN 0 AND "),
     ("row_update", "ON row ", "ON row WHEN 0 "), ("head_delete", "ON head ", "ON head WHEN 0 "),
     ("row", "'$.data.pass_fail'", "'$.data.pass_fai1'"), ("row_kind", "(kind)", "(kind) WHERE idx <> 3"),
-    ("row_session", "UNIQUE ", ""), ("node", "CHECK (length(hash) = 32)", ""),
+    ("row_session", "CREATE ", "CREATE UNIQUE "), ("node", "CHECK (length(hash) = 32)", ""),
 ])
 def test_a_rewritten_schema_is_found_and_named(tmp_path: Path, name: str, old: str, new: str) -> None:
     victim, _, _ = make(tmp_path)
@@ -193,17 +193,18 @@ def test_pages_that_cannot_be_read_are_a_finding_and_what_was_read_before_stands
     assert report.rows_standing == report.rows == (rules[0][1] or 0) - 1
 
 
-def test_a_locked_ledger_is_an_error_and_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("file", ["path", "contents"])
+def test_a_locked_file_is_an_error_and_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
     victim, _, _ = make(tmp_path)
+    trust = victim.trust()
     monkeypatch.setattr("safeloop.ledger.store.database.BUSY_TIMEOUT_S", 0.05)
-    with LedgerReader(victim.path) as reader, raw(victim.path) as sql:
-        assert reader.has_tables()
-        reader.close()
+    with raw(getattr(victim, file)) as sql:
         sql.execute("PRAGMA locking_mode = EXCLUSIVE")
         sql.execute("BEGIN EXCLUSIVE")
-        sql.execute("PRAGMA user_version")
         with pytest.raises(LedgerLocked):
-            victim.audit(trust=victim.trust(), state=None)
+            victim.audit(trust=trust)
 
 
 # One session.
@@ -305,23 +306,23 @@ def test_audits_beside_a_writer_never_raise_a_false_alarm(tmp_path: Path) -> Non
         assert writer.stdout is not None
         writer.stdout.readline()
         by_hand(victim, "own", 1)
-        kept: list[str] = []
-        sizes = []
-        for _ in range(25):
-            kept.append(victim.head())
+        kept = [victim.head()]
+        audits = size = 0
+        while size < 200 or audits < 20:
             report = victim.audit(state=OWN, checkpoints=kept)
             assert found(report) == []
-            sizes.append(report.size)
+            assert report.size >= size
+            size, audits = report.size, audits + 1
+            kept = [*kept[-5:], victim.head()]
         assert writer.poll() is None
     finally:
         writer.kill()
         writer.communicate()
-    assert sizes[0] < sizes[-1]
 
 
 def test_the_judge_loads_neither_the_judged_nor_a_model_sdk() -> None:
     names = "('anthropic', 'safeloop.loop', 'safeloop.models', 'safeloop.tools', 'safeloop.breaker')"
-    script = f"import sys, safeloop.review.audit, safeloop.review.verdict; print([n for n in {names} if n in sys.modules])"
+    script = f"import sys, safeloop.review.audit; print([name for name in {names} if name in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
     )

@@ -52,6 +52,7 @@ def test_a_flipped_byte_of_a_body_is_found_in_its_row_and_nowhere_else(tmp_path:
     report = victim.audit(state=OWN, checkpoints=[victim.head()])
     assert [row for _, row in found(report)] == [7]
     assert found(report)[0][0] in ("encoding", "signature", "writer")
+    assert gaps(report) == []  # the `open` row: what is damaged is not called ungoverned besides
     assert report.exit_code == 11
     assert report.rows_standing == 9
 
@@ -101,6 +102,7 @@ def test_the_rows_after_two_neighbouring_damaged_ones_still_stand(tmp_path: Path
     report = victim.audit(state=OWN)
     assert found(report) == [("encoding", 2), ("encoding", 3)]
     assert "no pinned writer signed these bytes" in report.findings[0].message
+    assert gaps(report) == []
     assert report.rows_standing == 8
 
 
@@ -390,10 +392,12 @@ def test_a_spec_that_waits_for_its_run_is_a_note_and_no_gap(tmp_path: Path) -> N
 
 def test_a_failure_and_a_gap_are_both_told(tmp_path: Path) -> None:
     victim, _, _ = make(tmp_path)
-    by_hand(victim, "hand", 2)
+    by_hand(victim, "whole", 1)
+    by_hand(victim, "hand", 1)
     set_signature(victim.path, 11, bytes(64))
     report = victim.audit()
     assert (found(report), gaps(report)) == ([("signature", 12)], [("ungoverned", None)])
+    assert report.gaps[0].message == "1 session ungoverned: whole"
     assert (report.record, report.completeness, report.exit_code) == ("FAIL", "INCOMPLETE", 11)
 
 

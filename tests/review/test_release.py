@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import sqlite3
 import stat
@@ -8,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -593,6 +595,26 @@ def test_a_disk_that_refuses_leaves_no_half_bundle_and_the_row_is_not_written_tw
     assert len(office.rows(session)) == 1
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_what_comes_to_lie_at_the_destination_while_the_bundle_is_built_stays_there(
+    office: Office, monkeypatch: pytest.MonkeyPatch, force: bool
+) -> None:
+    session = office.accepted(FILES)
+    real = os.fsync
+
+    def meanwhile(descriptor: int) -> None:
+        real(descriptor)
+        if "bundle" in str(Path(f"/proc/self/fd/{descriptor}").readlink()):
+            (office.out / "out").mkdir(exist_ok=True)
+            (office.out / "out" / "mine.txt").write_text("mine")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", meanwhile)
+        with pytest.raises(SettingError, match="no release of ours"):
+            office.release(session, force=force)
+    assert tree(office.out) == {"out/mine.txt": b"mine"}
+
+
 # Two at once, and strangers' folders.
 
 
@@ -603,6 +625,37 @@ def test_two_releases_to_one_destination_do_not_meet(office: Office) -> None:
         office.release(session)
     assert office.rows(session) == []
     assert office.release(session).file_count == 3
+
+
+@pytest.mark.parametrize("moment", ["before it is opened", "before it is locked"])
+def test_a_work_folder_that_another_release_clears_away_is_made_again(
+    office: Office, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    session = office.accepted(FILES)
+    work = work_folder(office)
+    cleared = []
+    real_open, real_lock = os.open, fcntl.flock
+
+    def clear() -> None:
+        if not cleared and work.is_dir():
+            work.rmdir()
+            cleared.append(moment)
+
+    def opening(path: Any, *options: Any, **more: Any) -> int:
+        if path == work and moment == "before it is opened":
+            clear()
+        return real_open(path, *options, **more)
+
+    def locking(descriptor: Any, operation: int) -> None:
+        if moment == "before it is locked":
+            clear()
+        real_lock(descriptor, operation)
+
+    monkeypatch.setattr(os, "open", opening)
+    monkeypatch.setattr(fcntl, "flock", locking)
+    assert office.release(session).file_count == 3
+    assert cleared == [moment]
+    assert [path.name for path in office.out.iterdir()] == ["out"]
 
 
 def work_folder(office: Office) -> Path:

@@ -88,6 +88,7 @@ def _new_folder(folder: Path | None) -> Path:
         except FileExistsError:
             continue
         except OSError as error:
-            raise SettingError(f"folder {path} cannot be made: {error.strerror}", hint="safeloop demo --dir DIR") from None
+            hint = "safeloop demo --dir DIR"
+            raise SettingError(f"folder {path} cannot be made: {error.strerror}", hint=hint) from None
         return path.absolute()
     raise SettingError(f"{folder or 'safeloop-demo'} is there already", hint="safeloop demo --dir DIR, or delete it")

@@ -167,8 +167,8 @@ class RowStore:
 
     def sessions(self) -> Iterator[str]:
         """Yield the sessions in the order of their first rows, by an index: navigation, and no evidence."""
-        found = self._stream("SELECT session_id FROM row WHERE session_id IS NOT NULL GROUP BY session_id ORDER BY min(idx)")
-        return (str(session) for (session,) in found)
+        sql = "SELECT session_id FROM row WHERE session_id IS NOT NULL GROUP BY session_id ORDER BY min(idx)"
+        return (str(session) for (session,) in self._stream(sql))
 
     def has(self, session: str, kind: str) -> bool:
         """Say whether a session has a row of this kind."""
@@ -212,4 +212,6 @@ class RowStore:
 
     def _stream(self, sql: str, *values: object) -> Iterator[Any]:
         with database.translated(self._name):
-            yield from self._connection.execute(sql, values)
+            # Not `yield from`: that would close the cursor of a stream left early, perhaps after the file is closed.
+            for row in self._connection.execute(sql, values):  # noqa: UP028
+                yield row

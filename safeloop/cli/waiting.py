@@ -1,0 +1,52 @@
+"""`inbox`: what waits for a person. The one command for reviewers that asks the loop: its locks tell what is running."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from safeloop.cli.options import Desk, common
+from safeloop.cli.sessions import short
+from safeloop.cli.words import age, plural
+from safeloop.loop.lock import is_held
+from safeloop.loop.place import lock_path
+from safeloop.review.inbox import Item, waiting
+
+
+@click.command()
+@common(trust=True)
+def inbox(desk: Desk) -> None:
+    """List what waits for a person, the oldest first, each with the next command.
+
+    This is for finding one's way: it trusts the ledger's indexes. Review and release check everything.
+    """
+    with desk.read_ledger() as reader:
+        items = waiting(reader)
+    running = {item.session for item in items if item.state == "open" and _is_running(desk, item.session)}
+    now, names = datetime.now(UTC), tuple(item.session for item in items)
+    lines = [_inbox_line(item, now, names, running=item.session in running) for item in items]
+    facts = [_inbox_facts(item, running=item.session in running) for item in items]
+    desk.screen.result("\n".join(lines) or "nothing waits", {"waiting": facts})
+
+
+def _is_running(desk: Desk, session: str) -> bool:
+    return is_held(lock_path(desk.settings.ledger, session), f"session {session}")
+
+
+def _inbox_line(item: Item, now: datetime, names: tuple[str, ...], *, running: bool) -> str:
+    state = "running" if running else item.state
+    since = age(datetime.fromisoformat(item.at), now)
+    return (
+        f"{short(item.session, names):13} {state:10} {since:>6}  {item.outcome or '-':10} "
+        f"{plural(item.turns, 'turn'):>9} {item.tokens:>9,} tokens  {'' if running else item.next_command}".rstrip()
+    )
+
+
+def _inbox_facts(item: Item, *, running: bool) -> dict[str, Any]:
+    return {
+        "session": item.session, "state": "running" if running else item.state, "outcome": item.outcome,
+        "at": item.at, "turns": item.turns, "tokens": item.tokens, "cost_microusd": item.cost_microusd,
+        "next": None if running else item.next_command,
+    }
