@@ -1,4 +1,4 @@
-"""`review`, `attest`, `release`: a person between the outcome and whatever comes next. Nothing of the loop is loaded."""
+"""`review`, `attest`, `release`: a person between outcome and whatever comes next. Nothing of the loop is loaded."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from safeloop.review.release import release as release_session
 from safeloop.review.shown import ShownFrame
 from safeloop.review.signers import sign_statement
 from safeloop.review.status import status_lines
+
+_FILE = click.Path(path_type=Path)
 
 
 @click.command()
@@ -127,7 +129,7 @@ def _export(
     desk: Desk, surface: ReviewSurface, shown: ShownFrame, reviewer: str, notes: str, to: Path, decision: str | None
 ) -> None:
     if decision is None:
-        raise SettingError("--export needs --decision accept or --decision reject", hint="safeloop review SESSION first")
+        raise SettingError("--export needs --decision accept or reject", hint="safeloop review SESSION first")
     written = surface.export_statement(shown, decision, reviewer, notes, to=to)
     statement = next(path for path in written if path.name.endswith(".json"))
     desk.screen.result(

@@ -74,8 +74,8 @@ def run(
         spec = promised if isinstance(promised, SpecResult) else record(ledger, promised)
         progress = Progress(desk.screen)
         loop = AgentLoop(
-            spec, _breaker(desk, spec, progress), ledger, client, model, desk.settings.get("max_tokens").value, tools=tools,
-            workspace=workspace, on_event=progress.tell,
+            spec, _breaker(desk, spec, progress), ledger, client, model, desk.settings.get("max_tokens").value,
+            tools=tools, workspace=workspace, on_event=progress.tell,
         )
         desk.screen.note(f"session {spec.session_id}")
         try:

@@ -1,4 +1,4 @@
-"""`inbox`: what waits for a person. The one command for reviewers that asks the loop: its locks tell what is running."""
+"""`inbox`: what waits for a person. Apart from review and release, because only this asks the loop what is running."""
 
 from __future__ import annotations
 

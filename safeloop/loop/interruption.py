@@ -53,6 +53,8 @@ class Interruption:
         if not (isinstance(grace_s, int | float) and math.isfinite(grace_s) and 0 <= grace_s <= _LONGEST_GRACE_S):
             raise SettingError(f"a grace is from 0 to {_LONGEST_GRACE_S} seconds, not {grace_s!r}")
         self._grace = _Grace(grace_s)
+        self._process = os.getpid()
+        self._before: dict[int, Any] = {}
         self._signal: int | None = None
         self._in_flight = False
         self._heeded = False
@@ -67,16 +69,15 @@ class Interruption:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before: dict[signal.Signals, Any] = {}
         self._grace.start()
         try:
             for number in _SIGNALS:
                 if signal.getsignal(number) in _UNCLAIMED:
-                    before[number] = signal.signal(number, self._handle)
+                    self._before[number] = signal.signal(number, self._handle)
             yield
         finally:
             self._grace.stop()  # before the handlers go: a late wake-up would end the process
-            for handled, handler in before.items():
+            for handled, handler in self._before.items():
                 signal.signal(handled, handler)
             if self._signal is not None and not self._heeded:
                 signal.raise_signal(self._signal)
@@ -106,7 +107,11 @@ class Interruption:
             raise Interrupted(self._signal)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if self._signal is None:
+        if os.getpid() != self._process:
+            # A child that a tool made by fork: the run is its parent's, and it can be ended as any process.
+            signal.signal(number, self._before[number])
+            signal.raise_signal(number)
+        elif self._signal is None:
             self._signal = number
             self._grace.begin(number)
         elif self._in_flight:

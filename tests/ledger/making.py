@@ -79,19 +79,24 @@ def state_of(path: Path, keys: Path) -> State:
     return state
 
 
-def python(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
-    """Start a Python that runs `code` with `sys.argv[1:]` as given."""
+def python(code: str, *arguments: object, measured: bool = True) -> subprocess.Popen[str]:
+    """Start a Python that runs `code` with `sys.argv[1:]` as given; unmeasured, coverage keeps its hands off it."""
     command = [sys.executable, "-W", "error", "-c", code, *(str(argument) for argument in arguments)]
+    environment = {key: value for key, value in os.environ.items() if measured or not key.startswith("COVERAGE_")}
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.PIPE, text=True, cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, **options,
+        env={**environment, "PYTHONPATH": str(ROOT)},
     )
 
 
-def run(code: str, *arguments: object, expect: int = 0) -> str:
+def run(code: str, *arguments: object, expect: int = 0, measured: bool = True) -> str:
     """Run `code` to its end and return what it printed."""
-    with python(code, *arguments) as process:
-        out, err = process.communicate(timeout=60)
+    with python(code, *arguments, measured=measured) as process:
+        try:
+            out, err = process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
     assert process.returncode == expect, f"exit {process.returncode}\n{out}\n{err}"
     return out
 

@@ -452,7 +452,7 @@ def test_a_child_that_was_forked_within_a_rule_can_neither_commit_nor_go_on(
 def test_a_program_that_forks_and_execs_disturbs_nothing(ledger: Ledger, path: Path, keys: Path) -> None:
     add(ledger)
     subprocess.run([sys.executable, "-c", "pass"], check=True)
-    subprocess.run(["true"], check=True, preexec_fn=lambda: None)  # noqa: PLW1509 - runs Python in the fork
+    subprocess.run(["true"], check=True, preexec_fn=lambda: None)
     add(ledger)
     assert len(verified_rows(path, keys)) == 2
 
@@ -478,7 +478,8 @@ while interrupted < 150:
 ledger.close()
 print(acknowledged)
 """
-    acknowledged = int(run(code, path, keys, 7))
+    # An exception between two steps of coverage's own bookkeeping would leave coverage's own lock held.
+    acknowledged = int(run(code, path, keys, 7, measured=False))
     rows = verified_rows(path, keys)
     assert len(rows) >= acknowledged
     # Failed but persisted: an interrupt that came after COMMIT, at most one batch each.

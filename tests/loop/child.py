@@ -166,6 +166,26 @@ def forked_in_tool(ledger):
     return loop_of(ledger, client, tools=registry).run("do it")
 
 
+def ends_its_fork(ledger):
+    """A tool forks a worker, as multiprocessing does, and ends it with SIGTERM; then the run itself is interrupted."""
+
+    def work():
+        ready = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.write(ready[1], b".")
+            signal.pause()
+            os._exit(7)
+        os.read(ready[0], 1)
+        os.kill(child, signal.SIGTERM)
+        say(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        time.sleep(30)
+
+    registry = ToolRegistry()
+    registry.register(name="work", description="d", parameters={"type": "object"}, permission="read", handler=work)
+    return loop_of(ledger, Player(reply(call("work"), stop_reason="tool_use")), tools=registry, grace_s=0.2).run("do it")
+
+
 def dies(ledger, place):
     """Killed without warning in the second call, after its reply, or in a tool."""
 

@@ -1,10 +1,12 @@
 """Sessions: opened once, on one spec, run once, closed by the loop or by the operator."""
 
 import contextlib
+import threading
+import time
 
 import pytest
 
-from safeloop.errors import LedgerError, SettingError
+from safeloop.errors import LedgerError, LedgerLocked, SettingError
 from safeloop.ledger import Draft, Ledger
 from safeloop.loop import abandon_session
 from safeloop.loop.place import job_lock_path, session_folder
@@ -139,6 +141,31 @@ def test_criteria_are_judged_where_there_is_something_to_judge(ledger, stop_reas
     client = Player(reply("x", stop_reason=stop_reason))
     assert loop_of(ledger, client, spec=spec, turns=2).run("do it").outcome == outcome
     assert len(rows_of(ledger, "check")) == judged
+
+
+def test_threads_of_one_process_run_different_sessions_of_one_ledger_and_never_the_same(ledger):
+    ended, together = [], threading.Barrier(2)
+
+    def work(session):
+        def step(_):
+            time.sleep(0.3)
+            return reply("done")
+
+        together.wait()
+        try:
+            ended.append((session, loop_of(ledger, Player(step), spec=spec_of(session), grace_s=0).run("do it").outcome))
+        except (LedgerLocked, RuntimeError) as error:
+            ended.append((session, type(error).__name__))
+
+    for sessions in (("a", "b"), ("c", "c")):
+        threads = [threading.Thread(target=work, args=(session,)) for session in sessions]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(ended[:2]) == [("a", "completed"), ("b", "completed")]
+    assert sorted(ended[2:]) in ([("c", "LedgerLocked"), ("c", "completed")], [("c", "RuntimeError"), ("c", "completed")])
+    assert kinds(ledger, "c") == ["spec", "open", "intent", "turn", "close"]
 
 
 def test_two_sessions_of_one_ledger_do_not_see_each_others_spend(ledger):

@@ -176,6 +176,14 @@ def test_a_child_that_a_tool_forked_and_left_behind_does_not_hold_up_the_end(pat
             os.kill(left_behind, signal.SIGKILL)
 
 
+def test_a_child_that_a_tool_forked_can_be_ended_and_does_not_use_up_the_grace_of_the_run(path):
+    with Child("ends_its_fork", path) as child:
+        child.reach(str(-signal.SIGTERM))
+        started = time.monotonic()
+        assert_suspended(path, child.send(signal.SIGTERM).end(), signal.SIGTERM)
+    assert time.monotonic() - started < 10
+
+
 def test_an_interrupt_that_the_client_itself_raises_suspends_the_session(ledger):
     with pytest.raises(KeyboardInterrupt) as raised:
         loop_of(ledger, Player(KeyboardInterrupt())).run("do it")

@@ -129,6 +129,12 @@ def test_what_staging_held_before_the_session_began_is_never_its_product(ledger)
     assert (refused.value.hint, client.asked, ledger.rows("s")) == (f"ls -la {planted}", [], ())
 
 
+def test_a_closed_session_that_left_files_says_that_it_is_closed_and_not_that_its_folder_is_in_use(ledger):
+    loop_of(ledger, writes(a_txt="x"), **with_files()).run("do it")
+    with pytest.raises(RuntimeError, match="has run and is closed"):
+        loop_of(ledger, Player(reply("done"))).run("do it")
+
+
 @pytest.mark.parametrize("plant", ["link", "file"])
 def test_a_staging_folder_that_is_none_is_refused(ledger, tmp_path, plant):
     planted = staging_path(ledger.db_path, "s")

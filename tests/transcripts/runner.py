@@ -7,7 +7,8 @@ r"""Plays a transcript: commands at a real terminal, what they print, what is ty
 
 Each command runs in one folder at a terminal of its own (TERM=dumb, 100 columns). What differs from run to run is
 named by kind and, where it tells one thing from another, by a number: `<session 1>`, `<hash 2>`. A command may use
-such a name, and `<examples>` for the folder of examples; `«<last 4>»` types the end of the frame's hash that is on the screen.
+such a name, and `<examples>` for the folder of examples. `«<last 4>»` types the end of the frame's hash that is on
+the screen.
 
     python -m tests.transcripts.runner tests/transcripts/walk.txt     records anew; read the difference
 """

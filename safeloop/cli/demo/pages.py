@@ -50,7 +50,7 @@ def _served(data: bytes) -> Iterator[str]:
     """Serve one page from loopback until the end; yield its address."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - http.server's name
+        def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "text/html; charset=utf-8")
             self.send_header("Content-Length", str(len(data)))
@@ -75,7 +75,9 @@ def _get(address: str) -> tuple[str, bytes]:
 
     received = bytearray()
     try:
-        client = httpx2.Client(timeout=_TIMEOUT_S, follow_redirects=True, max_redirects=_MOST_REDIRECTS, trust_env=False)
+        client = httpx2.Client(
+            timeout=_TIMEOUT_S, follow_redirects=True, max_redirects=_MOST_REDIRECTS, trust_env=False
+        )
         with client, client.stream("GET", address) as response:
             response.raise_for_status()
             for chunk in response.iter_bytes():
@@ -84,4 +86,5 @@ def _get(address: str) -> tuple[str, bytes]:
                     raise SettingError(f"{address} is larger than {MOST_PAGE_BYTES:,} bytes")
             return str(response.url), bytes(received)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise SettingError(f"{address} cannot be fetched: {error}", hint="leave out --page for the bundled one") from None
+        hint = "leave out --page for the bundled one"
+        raise SettingError(f"{address} cannot be fetched: {error}", hint=hint) from None

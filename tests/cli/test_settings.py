@@ -1,0 +1,201 @@
+"""Settings: who speaks first is heard, except that ceilings only ever tighten; and nothing answers for a person."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from safeloop.cli.settings import KNOWN, Known, Settings
+from safeloop.errors import SettingError
+from safeloop.spec import Ceilings
+from tests.cli.program import Program
+
+BY_NAME = {known.name: known for known in KNOWN}
+CEILINGS = [known for known in KNOWN if known.tightens]
+PLAIN = [known for known in KNOWN if not known.tightens]
+numbers = st.integers(0, 100)
+
+
+def toml(values: dict[str, Any]) -> str:
+    return "".join(f"{name} = {value!r}\n" if isinstance(value, int) else f'{name} = "{value}"\n'
+                   for name, value in values.items())  # fmt: skip
+
+
+def settings_of(
+    flag: dict[str, Any] | None = None, environment: dict[str, Any] | None = None, project: dict[str, Any] | None = None,
+    user: dict[str, Any] | None = None,
+) -> Settings:
+    """Settings from four sources; the files are read at once."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        (folder / "safeloop").mkdir()
+        (folder / "safeloop.toml").write_text(toml(project or {}))
+        (folder / "safeloop" / "config.toml").write_text(toml(user or {}))
+        variables = {BY_NAME[name].variable: str(value) for name, value in (environment or {}).items()}
+        return Settings(flag, environment={"XDG_CONFIG_HOME": made, **variables}, folder=folder)
+
+
+def sample(known: Known, source: str) -> Any:
+    return {"flag": 11, "environment": 12, "project": 13, "user": 14}[source] if known.kind == "int" else f"by-{source}"
+
+
+@pytest.mark.parametrize("known", PLAIN, ids=lambda known: known.name)
+def test_the_first_source_that_speaks_wins(known: Known) -> None:
+    sources = ["flag", "environment", *(["project"] if known.project else []), "user"]
+    for first in range(len(sources)):
+        given_by = {source: {known.name: sample(known, source)} for source in sources[first:]}
+        value = settings_of(**given_by).get(known.name)
+        assert value.value == sample(known, sources[first])
+        word = {"flag": f"flag --{known.name.replace('_', '-')}", "environment": known.variable,
+                "project": "project file", "user": "user file"}[sources[first]]  # fmt: skip
+        assert value.origin.startswith(word)
+    assert (settings_of().get(known.name).value, settings_of().get(known.name).origin) == (known.default, "default")
+
+
+@given(
+    flag=st.none() | numbers, environment=st.none() | numbers, project=st.none() | numbers, user=st.none() | numbers,
+    promised=st.none() | numbers,
+)
+@settings(max_examples=300, deadline=None)
+@pytest.mark.parametrize("name", [known.name for known in CEILINGS])
+def test_no_source_loosens_a_ceiling_that_another_has_set(
+    name: str, flag: int | None, environment: int | None, project: int | None, user: int | None, promised: int | None
+) -> None:
+    sources = {"flag": flag, "environment": environment, "project": project, "user": user}
+    found = settings_of(**{source: {name: value} for source, value in sources.items() if value is not None})
+    held = getattr(found.ceilings(Ceilings(**{name: promised})), name)
+    operator = next((value for value in (flag, environment, user) if value is not None), None)
+    spoken = [value for value in (operator, project, promised) if value is not None]
+    assert held == (min(spoken) if spoken else BY_NAME[name].default)
+
+
+@pytest.mark.parametrize("known", [known for known in KNOWN if not known.project], ids=lambda known: known.name)
+def test_a_project_never_says_who_is_trusted(known: Known) -> None:
+    with pytest.raises(SettingError, match=f"a project file never sets {known.name}") as refused:
+        settings_of(project={known.name: "anything"})
+    assert known.variable in refused.value.hint
+    assert settings_of(user={known.name: "anything"}).get(known.name).value == "anything"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("keys = [", "is not TOML"), ("turnz = 3", "there is no setting 'turnz'"), ('turns = "3"', "whole number"),
+     ("turns = -1", "whole number"), ("turns = true", "whole number"), ("turns = 1.5", "whole number"),
+     ("model = 5", "model must be a text"), ('model = ""', "model must be a text"), ("[ledger]\na = 1", "must be a text"),
+     ("ledger = " + "[" * 5000, "nested too deeply"), ("turns = " + "9" * 5000, "is not TOML"),
+     ("\0", "is not TOML"), ("\ufffe = 1", "is not TOML")],
+    ids=lambda text: text[:20],
+)  # fmt: skip
+@pytest.mark.parametrize("where", ["safeloop.toml", "home/.config/safeloop/config.toml"])
+def test_a_file_that_means_nothing_is_refused_by_name(program: Program, text: str, said: str, where: str) -> None:
+    path = program.folder / where
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    with pytest.raises(SettingError, match=said) as refused:
+        Settings(environment={"HOME": str(program.folder / "home")}, folder=program.folder)
+    assert path.name in str(refused.value)
+    assert refused.value.hint or "must be" in str(refused.value)
+
+
+def test_a_file_that_is_no_file_is_refused(program: Program) -> None:
+    (program.folder / "safeloop.toml").mkdir()
+    done = program("config")
+    assert (done.code, done.err.count("error:")) == (2, 1)
+    assert "safeloop.toml cannot be read: Is a directory" in done.err
+    (program.folder / "safeloop.toml").rmdir()
+    (program.folder / "safeloop.toml").write_bytes(b"model = \"\xff\"")
+    assert "safeloop.toml is not TOML" in program("config").err
+
+
+@pytest.mark.parametrize("name", ["turns", "tokens", "max_tokens"])
+@pytest.mark.parametrize("text", ["x", "-1", "1.5", "١", "1_000", " 1", "9" * 5000, "1e3", "+1"], ids=lambda text: text[:8])
+def test_a_variable_that_is_no_number_is_refused_by_name(name: str, text: str) -> None:
+    with pytest.raises(SettingError, match=f"^SAFELOOP_{name.upper()} must be a whole number from 0"):
+        settings_of(environment={name: text})
+
+
+@pytest.mark.parametrize("name", ["ledger", "keys", "trust"])
+@pytest.mark.parametrize("text", ["a\0b", "~nobody-of-this-name/x"])
+def test_a_path_that_is_none_is_refused_by_name(name: str, text: str) -> None:
+    with pytest.raises(SettingError, match=name):
+        settings_of(flag={name: text}).path(name)
+
+
+def test_an_empty_variable_says_nothing(program: Program) -> None:
+    empty = {known.variable: "" for known in KNOWN}
+    assert program("config", env=empty).out == program("config").out
+
+
+def test_numbers_that_no_row_can_hold_are_refused_before_anything_is_recorded(program: Program) -> None:
+    for arguments in (("--turns", "9" * 30), ("--tokens", "9" * 30), ("--max-tokens", "9" * 30)):
+        done = program.job(*arguments)
+        assert (done.code, done.err.count("error:")) == (2, 1)
+    done = program.job(env={"SAFELOOP_MAX_TOKENS": "0"})
+    assert done.code == 2
+    assert program.kinds() == []
+
+
+def test_the_project_tightens_and_does_not_loosen_a_real_run(program: Program) -> None:
+    (program.folder / "safeloop.toml").write_text("turns = 1\n")
+    assert program.job("--turns", "5").code == 10
+    (program.folder / "safeloop.toml").write_text("turns = 500\ntokens = 999999\n")
+    assert program.job("--turns", "1").code == 10
+    assert program.job().code == 0
+    ceilings = [row["data"]["ceilings"] for row in program.rows() if row["kind"] == "open"]
+    assert ceilings[:2] == [{"turns": 1, "tokens": 15000}, {"turns": 1, "tokens": 999999}]
+
+
+def test_no_variable_answers_for_a_person(program: Program) -> None:
+    """click can let `PROGRAM_COMMAND_OPTION` answer prompts and confirmations; here nothing does."""
+    answers = ("WHAT_IT_DOES", "SPEC_WHAT_IT_DOES", "DECISION", "ATTEST_DECISION", "ACCEPT", "YES", "ATTEST_YES", "FORCE",
+               "RELEASE_FORCE", "STRICT", "SPEC_STRICT", "TASK", "RUN_TASK", "SIGNATURE", "ATTEST_SIGNATURE")  # fmt: skip
+    env = {f"SAFELOOP_{name}": "accept" for name in answers}
+    assert program("spec", env=env).code == 13
+    assert program("run", "--spec-file", "job.toml", "--script", "writes.json", env=env).code == 2
+    assert program.kinds() == []
+    program.job()
+    assert program("attest", "latest", "--as", "a", "--key", "k", env=env).code == 13
+    key = program.reviewer()
+    with program.at_terminal("attest", "latest", "--as", "alice@example.org", "--key", str(key), env=env) as terminal:
+        terminal.expect("leave? ")
+        terminal.type("")
+        terminal.expect("leave? ")
+        terminal.type("accept")
+        terminal.expect("of its hash: ")
+        terminal.type("")
+        assert terminal.wait() == 12
+    assert "attestation" not in program.kinds()
+
+
+@pytest.mark.parametrize("answer", ["", "y", "yes", "ok", "accep", "accept it", "ACCEPT!", "1", "approve"])
+def test_only_the_whole_word_accepts(kept: Program, answer: str) -> None:
+    key = kept.folder / "alice"
+    with kept.at_terminal("attest", "latest", "--as", "alice@example.org", "--key", str(key)) as terminal:
+        terminal.expect("leave? ")
+        terminal.type(answer)
+        terminal.expect("leave? ")  # asked again
+        terminal.type("leave")
+        assert terminal.wait() == 12
+    assert "attestation" not in kept.kinds()
+
+
+def test_what_a_person_types_that_is_not_text_ends_nothing_silently(program: Program) -> None:
+    with program.at_terminal("spec", env={"PYTHONIOENCODING": "utf-8"}) as terminal:
+        terminal.expect("What does this do?")
+        import os
+
+        os.write(terminal._descriptor, b"\xff\xfe\n")
+        code = terminal.wait() if "error" in terminal.seen else _leave(terminal)
+    assert code != 0
+    assert "Traceback" not in terminal.seen
+    assert program.kinds() == []
+
+
+def _leave(terminal: Any) -> int:
+    terminal.press("C")
+    return int(terminal.wait())
