@@ -18,10 +18,11 @@ from safeloop.cli.starting import warn_of
 from safeloop.cli.words import plural
 from safeloop.errors import ExitCode, LedgerLocked, SessionNotFoundError, SettingError
 from safeloop.ledger import Ledger
+from safeloop.ledger.encoding import MAX_INTEGER
 from safeloop.loop import AgentLoop, LoopResult, abandon_session
 from safeloop.loop.lock import held
 from safeloop.loop.place import job_lock_path, lock_path
-from safeloop.spec import SpecDraft, SpecResult, load, read_spec_file, record
+from safeloop.spec import Ceilings, SpecDraft, SpecResult, load, read_spec_file, record
 from safeloop.tools import ContainmentError, Root, ToolRegistry, file_tools
 
 MOST_TASK_BYTES = 10_000_000
@@ -71,11 +72,11 @@ def run(
         promised = _promised(desk, ledger, session, spec_file, strict=strict)
         client, model = client_for(desk.settings, script)
         tools = stack.enter_context(_tools(workspace))
+        progress, wanted = Progress(desk.screen), _max_tokens(desk)
+        breaker = _breaker(desk, promised.ceilings, progress)
         spec = promised if isinstance(promised, SpecResult) else record(ledger, promised)
-        progress = Progress(desk.screen)
         loop = AgentLoop(
-            spec, _breaker(desk, spec, progress), ledger, client, model, desk.settings.get("max_tokens").value,
-            tools=tools, workspace=workspace, on_event=progress.tell,
+            spec, breaker, ledger, client, model, wanted, tools=tools, workspace=workspace, on_event=progress.tell,
         )
         desk.screen.note(f"session {spec.session_id}")
         try:
@@ -182,8 +183,15 @@ def _tools(workspace: Path | None) -> Iterator[Callable[[Root], ToolRegistry]]:
         yield lambda staging: file_tools(root, staging)
 
 
-def _breaker(desk: Desk, spec: SpecResult, progress: Progress) -> CircuitBreaker:
-    ceilings = desk.settings.ceilings(spec.ceilings)
+def _max_tokens(desk: Desk) -> int:
+    value = desk.settings.get("max_tokens")
+    if not 1 <= value.value <= MAX_INTEGER:
+        raise SettingError(f"{value.origin}: max_tokens must be from 1 to {MAX_INTEGER}", hint="safeloop config")
+    return int(value.value)
+
+
+def _breaker(desk: Desk, promised: Ceilings, progress: Progress) -> CircuitBreaker:
+    ceilings = desk.settings.ceilings(promised)
     # The banner goes to stderr: stdout is the result.
     return CircuitBreaker(ceilings.turns or 0, ceilings.tokens or 0, output_fn=progress.alarm)
 

@@ -181,13 +181,13 @@ def _create(path: Path, keys: KeyFolder) -> None:
     database.check_local(path)
     keys.create()
     origin = new_origin()
-    site = Site(path, origin, keys.writer(), keys.log(), state_path(keys.path, origin))
+    site = Site(path, origin, keys.writer(), keys.log(), None)
     with _creating(path.parent):
         if not _present(path):  # nobody was first
-            _create_files(path, site)
+            _create_files(path, site.sign_head(0, merkle.EMPTY_ROOT), state_path(keys.path, origin))
 
 
-def _create_files(path: Path, site: Site) -> None:
+def _create_files(path: Path, head: str, state: Path) -> None:
     contents = content_path(path)
     for log in (Path(f"{path}-wal"), *(() if contents.exists() else (Path(f"{contents}-wal"),))):
         if log.exists() and log.stat().st_size:  # SQLite would play it into the new file
@@ -198,10 +198,8 @@ def _create_files(path: Path, site: Site) -> None:
     if not contents.exists():
         database.create(contents, schema.CONTENT_STATEMENTS, ())
     # The state comes before the ledger, and the memory of it after: a crash leaves nothing that cannot go on.
-    if site.state is not None:
-        create_state(site.state, State(path, 0, merkle.EMPTY_ROOT))
+    create_state(state, State(path, 0, merkle.EMPTY_ROOT))
     path.unlink(missing_ok=True)  # empty, and not remembered
-    head = site.sign_head(0, merkle.EMPTY_ROOT)
     database.create(path, schema.STATEMENTS, (("INSERT INTO head (id, note) VALUES (0, ?)", (head,)),))
 
 

@@ -7,6 +7,7 @@ render to the same bytes under every later Python.
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 
 # Characters that steer a terminal, reorder text, hide, or end a line where none is seen.
 _UNSEEN = (
@@ -50,14 +51,10 @@ def visible(text: str, limit: int = 200) -> str:
     if size <= limit:
         return whole
     room = limit - len(f"…[{size} bytes]".encode())
-    kept, used = [], 0
-    for piece in map(escaped, text):
-        used += len(piece.encode("utf-8"))
-        if used > room:
-            used -= len(piece.encode("utf-8"))
-            break
-        kept.append(piece)
-    return f"{''.join(kept)}…[{size - used} bytes]"
+    pieces = [escaped(character) for character in text[:room]]
+    ends = accumulate(len(piece.encode("utf-8")) for piece in pieces)
+    kept = "".join(pieces[: sum(end <= room for end in ends)])
+    return f"{kept}…[{size - len(kept.encode('utf-8'))} bytes]"
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -92,14 +92,11 @@ class _Audit:
     def _read(self) -> None:
         """Judge every row in one pass, beside the stored hashes; say how far it came if the file is damaged."""
         wanted = [each.checkpoint.size for each in self._kept] + ([self._state.size] if self._state else [])
-        hashes = StoredHashes(self._reader.nodes_of)
+        hashes = StoredHashes(self._reader.nodes_of, self._reader.node_count)
         trees = Trees(hashes, self._head.signed, wanted)
         try:
             for idx, body, signature in self._reader.rows():
                 self._add(trees, idx, body, signature)
-            if self._reader.schema_is_intact():
-                self._findings += compare_indexes(self._reader)
-            self._verdict = trees.finish(self._examination.faulty, self._reader.node_count())
         except LedgerLocked:  # of the content's file
             raise
         except LedgerError as error:
@@ -107,14 +104,15 @@ class _Audit:
             self._findings.append(finding(Rule.FILE, f"nothing can be read from row {row} on: {error}", row=row))
             return
         self._is_whole = True
-        self._findings += self._verdict.findings
+        self._verdict = trees.finish(self._examination.faulty)
+        self._findings += [*self._verdict.findings, *compare_indexes(self._reader)]
         if trees.next == 0:
             self._findings.append(finding(Rule.EMPTY, f"{self._reader.path} has no rows"))
         self._compare()
 
     def _add(self, trees: Trees, idx: int, body: object, signature: object) -> None:
         """Take in one stored row."""
-        if idx < trees.next:
+        if type(idx) is not int or idx < trees.next:
             words = f"a row lies at position {idx}, where position {trees.next} should follow"
             self._findings.append(finding(Rule.TREE, words))
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from safeloop.errors import LedgerError
 from safeloop.ledger.reader import LedgerReader
 from safeloop.review.findings import Finding, Rule, counted, finding
 
@@ -15,7 +16,17 @@ def compare_schema(reader: LedgerReader) -> Iterator[Finding]:
 
 
 def compare_indexes(reader: LedgerReader) -> Iterator[Finding]:
-    """Sum up, by index, the rows that it hides from programs, and what it lists besides; the schema is intact."""
+    """Compare what programs find by the indexes with the rows; where the schema is another, that was the finding."""
+    if not reader.schema_is_intact():
+        return
+    try:
+        yield from _faults(reader)
+    except LedgerError as error:
+        yield finding(Rule.DERIVED, f"the indexes cannot be read: {error}")
+
+
+def _faults(reader: LedgerReader) -> Iterator[Finding]:
+    """Sum up, by index, the rows that it hides, and whether it lists others."""
     hidden: dict[str, tuple[int, int]] = {}
     for index, idx in reader.index_faults():
         if idx is None:

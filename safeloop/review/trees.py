@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from safeloop.errors import LedgerError
 from safeloop.ledger.merkle import EMPTY_ROOT, Frontier
 from safeloop.ledger.note import Checkpoint
 from safeloop.review.findings import Finding, Rule, counted, finding, rows_text
@@ -21,14 +22,20 @@ _DIGEST_BYTES = 32
 
 
 class StoredHashes:
-    """The stored hashes, read level by level, each level once and in order.
+    """The stored hashes, read level by level, each level once and in order; what cannot be read counts as absent.
 
     Args:
         level: Returns the stored hashes of one level as (index, hash), ascending.
+        count: Returns how many are stored in all.
+
+    Attributes:
+        fault: Why some could not be read; empty if all could.
     """
 
-    def __init__(self, level: Callable[[int], Iterator[tuple[int, object]]]) -> None:
+    def __init__(self, level: Callable[[int], Iterator[tuple[int, object]]], count: Callable[[], int]) -> None:
+        self.fault = ""
         self._level = level
+        self._count = count
         self._open: dict[int, Iterator[tuple[int, object]]] = {}
         self._next: dict[int, tuple[int, object] | None] = {}
 
@@ -36,11 +43,27 @@ class StoredHashes:
         """Return what is stored at a position, or None; never ask for one before the last that was asked for."""
         if level not in self._open:
             self._open[level] = self._level(level)
-            self._next[level] = next(self._open[level], None)
+            self._next[level] = self._following(level)
         found = self._next[level]
-        while found is not None and found[0] < position:
-            found = self._next[level] = next(self._open[level], None)
+        # In a hostile file an index may be anything; only numbers are places.
+        while found is not None and (type(found[0]) is not int or found[0] < position):
+            found = self._next[level] = self._following(level)
         return found[1] if found is not None and found[0] == position else None
+
+    def total(self) -> int | None:
+        """Return how many are stored in all; None if that cannot be said."""
+        try:
+            return self._count()
+        except LedgerError as error:
+            self.fault = str(error)
+            return None
+
+    def _following(self, level: int) -> tuple[int, object] | None:
+        try:
+            return next(self._open[level], None)
+        except LedgerError as error:
+            self.fault = str(error)
+            return None
 
 
 class _Growing:
@@ -71,10 +94,10 @@ class _Growing:
         if self.frontier.size in self._wanted:
             self.roots[self.frontier.size] = self.frontier.root()
 
-    def surplus(self, total: int) -> int:
-        """Return how many hashes are stored that this tree does not have: of n leaves come 2n - popcount(n)."""
+    def present(self) -> int:
+        """Return how many of its hashes are stored, right or wrong: of n leaves come 2n - popcount(n)."""
         size = self.frontier.size
-        return total - (2 * size - size.bit_count() - self.absent)
+        return 2 * size - size.bit_count() - self.absent
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +176,11 @@ class Trees:
         self.next = idx + 1
         return Place(signed_leaf == leaf, tuple(lost))
 
-    def finish(self, faulty: Container[int], total: int) -> TreeVerdict:
+    def finish(self, faulty: Container[int]) -> TreeVerdict:
         """Return what the trees say, after the last row.
 
         Args:
             faulty: Positions of rows whose own fault is known: that they are not the head's is its consequence.
-            total: How many hashes are stored in all.
         """
         rows_end = self.next
         self._skip(self._limit)
@@ -177,7 +199,7 @@ class Trees:
         if self._signed is not None and not is_proven:
             findings.append(_another_tree(rows_end, self._limit))
         if chosen is not None:
-            findings += _differing(chosen, total)
+            findings += _differing(chosen, self._hashes)
         size, roots = self._limit if is_proven else rows_end, {} if chosen is None else chosen.roots
         return TreeVerdict(size, roots, is_explained, tuple(findings), tuple(fallen))
 
@@ -240,10 +262,12 @@ def _another_tree(found: int, signed: int) -> Finding:
     return finding(Rule.TREE, f"the {counted(found, 'row')} of the file have another root than the head signs")
 
 
-def _differing(tree: _Growing, total: int) -> Iterator[Finding]:
+def _differing(tree: _Growing, stored: StoredHashes) -> Iterator[Finding]:
     for level, (first, count) in sorted(tree.differing.items()):
         words = f"level {level} of the stored tree: {counted(count, 'hash', 'hashes')} missing or wrong"
         yield finding(Rule.DERIVED, f"{words}, the first at index {first}", row=(first << level) + 1)
-    surplus = tree.surplus(total)
-    if surplus:
-        yield finding(Rule.DERIVED, f"the stored tree has {surplus:,} more hashes than its rows make")
+    total, placed = stored.total(), tree.present()
+    if total not in (None, placed):
+        yield finding(Rule.DERIVED, f"{total:,} hashes of the tree are stored, and {placed:,} have a place in it")
+    if stored.fault:
+        yield finding(Rule.DERIVED, f"the stored tree cannot be read: {stored.fault}")

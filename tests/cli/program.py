@@ -155,7 +155,7 @@ class Terminal:
 
     def __init__(self, process: subprocess.Popen[bytes], descriptor: int) -> None:
         self.process = process
-        self._descriptor = descriptor
+        self.descriptor = descriptor
         self.seen = ""
         self.typed: list[tuple[int, str]] = []
         self._read_to = 0
@@ -171,14 +171,14 @@ class Terminal:
     def type(self, text: str, *, end: str = "\n") -> None:
         """Type an answer, which the terminal shows."""
         self.typed.append((len(self.seen), text))
-        os.write(self._descriptor, (text + end).encode())
+        os.write(self.descriptor, (text + end).encode())
         if text and text.isprintable():
             self.expect(text)
 
     def press(self, key: str) -> None:
         """Press Control and a key."""
         self.typed.append((len(self.seen), f"^{key}"))
-        os.write(self._descriptor, bytes([ord(key) - 64]))
+        os.write(self.descriptor, bytes([ord(key) - 64]))
 
     def wait(self) -> int:
         """Read to the end; gives the exit code."""
@@ -189,11 +189,11 @@ class Terminal:
         return code if code >= 0 else 128 - code
 
     def _read(self, deadline: float) -> bool:
-        if not select.select([self._descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        if not select.select([self.descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
             self.process.send_signal(signal.SIGKILL)
             raise AssertionError(f"nothing more was shown:\n{self.seen}")
         try:
-            data = os.read(self._descriptor, 65_536)
+            data = os.read(self.descriptor, 65_536)
         except OSError:  # EIO: nobody has the other side open
             return False
         self._bytes += data

@@ -64,8 +64,8 @@ def append_and_verify(path: Path, keys: Path, expect: int) -> None:
 def test_rows_acknowledged_before_a_kill_are_there_after_it(path: Path, keys: Path, writers: int) -> None:
     Ledger(path, keys=keys).close()
     chance, acknowledged = random.Random(2026), set()
-    for attempt in range(8):
-        processes = [python(APPEND_FOR_EVER, path, keys, f"s{number}") for number in range(writers)]
+    for attempt in range(5):
+        processes = [python(APPEND_FOR_EVER, path, keys, f"s{number}", measured=False) for number in range(writers)]
         for process in processes:
             assert process.stdout is not None
             acknowledged.add(process.stdout.readline().strip())  # all of them have begun
@@ -85,7 +85,7 @@ def test_rows_acknowledged_before_a_kill_are_there_after_it(path: Path, keys: Pa
             ledger.close()  # every other time the log stays unfolded for the next round
         else:
             del ledger
-    assert len(acknowledged) >= 8 * writers
+    assert len(acknowledged) >= 5 * writers
 
 
 @pytest.mark.parametrize(

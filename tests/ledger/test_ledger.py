@@ -449,6 +449,20 @@ def test_a_child_that_was_forked_within_a_rule_can_neither_commit_nor_go_on(
     assert [row.session for row in verified_rows(path, keys)] == ["parent", "s"]
 
 
+def test_files_of_another_process_are_neither_used_nor_closed(
+    path: Path, keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger(path, keys=keys)
+    add(ledger)
+    with monkeypatch.context() as patch:
+        patch.setattr("safeloop.ledger.files.os.getpid", lambda: -1)
+        with pytest.raises(RuntimeError, match="forked in the middle"):
+            ledger.rows("s")
+        ledger.close()
+    assert Path(f"{path}-wal").stat().st_size, "the parent's log was folded by its child"
+    gc.collect()
+
+
 def test_a_program_that_forks_and_execs_disturbs_nothing(ledger: Ledger, path: Path, keys: Path) -> None:
     add(ledger)
     subprocess.run([sys.executable, "-c", "pass"], check=True)

@@ -41,6 +41,13 @@ def test_a_reader_makes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_empty_file_is_no_ledger_to_a_reader(tmp_path: Path) -> None:
+    (tmp_path / "l.db").touch()
+    with pytest.raises(LedgerError, match="is empty, not a ledger"):
+        LedgerReader(tmp_path / "l.db")
+    assert (tmp_path / "l.db").stat().st_size == 0
+
+
 def test_a_reader_needs_no_keys_and_changes_no_byte(path: Path) -> None:
     shutil.rmtree(path.parent / "keys")
     before = {found.name: found.read_bytes() for found in path.parent.iterdir()}

@@ -231,6 +231,17 @@ def test_a_fork_s_copy_does_not_unlock_its_parent(file: Path) -> None:
     opened.close()
 
 
+def test_another_process_s_lock_is_never_let_go(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = StateFile(file)
+    with monkeypatch.context() as patch, opened.locked(1):
+        patch.setattr("safeloop.ledger.state.os.getpid", lambda: -1)
+    other = StateFile(file)
+    with pytest.raises(LedgerLocked), other.locked(0):
+        pytest.fail("the lock was let go")
+    other.close()
+    opened.close()
+
+
 def test_a_state_that_cannot_be_written_says_that_the_rows_are_safe(file: Path) -> None:
     opened = StateFile(file)
     opened._descriptor, real = os.open(file, os.O_RDONLY), opened._descriptor

@@ -376,7 +376,7 @@ def test_a_file_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="cannot be made: No such file"):
         database.create(tmp_path / "none" / "l.db", (), ())
     (tmp_path / "l.db").write_text("mine")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(LedgerError, match="cannot be made: File exists"):
         database.create(tmp_path / "l.db", schema.STATEMENTS, ())
     assert (tmp_path / "l.db").read_text() == "mine"
     assert [found.name for found in tmp_path.iterdir()] == ["l.db"]

@@ -130,9 +130,9 @@ def test_two_calls_of_one_id_each_get_their_own_rows_and_answers(ledger):
 def test_a_thousand_calls_in_one_reply_are_each_recorded_and_answered_without_waiting_for_ever(ledger, stop_reason):
     calls = [call("look", {"what": str(number)}, f"toolu_{number}") for number in range(1_000)]
     client, ran = Player(reply(*calls, stop_reason=stop_reason), reply("done")), []
-    started = time.monotonic()
+    started = time.process_time()
     assert loop_of(ledger, client, tools=noting(ran), tokens=10**7).run("do it").success
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 10
     assert [row.data["call"] for row in rows_of(ledger, "tool")] == [f"toolu_{number}" for number in range(1_000)]
     assert len(client.asked[1]["messages"][2]["content"]) == 1_000
     assert len(ran) == (1_000 if stop_reason == "tool_use" else 0)

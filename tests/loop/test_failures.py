@@ -59,7 +59,7 @@ def test_a_reply_that_takes_too_long_is_charged_in_full(ledger, fault):
     with AnthropicServer([fault]) as server:
         attempt = failed(ledger, AnthropicClient(api_key="k", base_url=server.url, deadline_s=0.3))
     assert (attempt["error"]["class"], attempt["in_doubt"]) == ("DeadlineExceeded", True)
-    assert 250 <= attempt["execution_time_ms"] < 3_000
+    assert 250 <= attempt["execution_time_ms"] < 10_000
 
 
 def test_a_connection_that_is_refused_costs_nothing(ledger):

@@ -60,7 +60,7 @@ def test_a_second_signal_ends_the_call_at_once_in_doubt_and_the_first_is_the_one
         time.sleep(0.1)
         started = time.monotonic()
         left = assert_suspended(path, child.send(signal.SIGINT).end(), signal.SIGTERM)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
     attempt = only(left, "attempt").data
     assert (attempt["error"]["class"], attempt["in_doubt"]) == ("Interrupted", True)
     assert attempt["charged_tokens"] == only(left, "intent").data["reserved_tokens"]
@@ -71,7 +71,7 @@ def test_the_end_of_the_grace_ends_the_call_in_doubt(path):
         child.reach("calling").send(signal.SIGINT)
         started = time.monotonic()
         left = assert_suspended(path, child.end(), signal.SIGINT)
-    assert 0.2 < time.monotonic() - started < 5
+    assert 0.2 < time.monotonic() - started < 15
     assert only(left, "attempt").data["in_doubt"] is True
 
 
@@ -181,7 +181,7 @@ def test_a_child_that_a_tool_forked_can_be_ended_and_does_not_use_up_the_grace_o
         child.reach(str(-signal.SIGTERM))
         started = time.monotonic()
         assert_suspended(path, child.send(signal.SIGTERM).end(), signal.SIGTERM)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 15
 
 
 def test_an_interrupt_that_the_client_itself_raises_suspends_the_session(ledger):

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 
 from safeloop.errors import LedgerError, LedgerLocked, LedgerNotFound, SessionNotFoundError
 from safeloop.ledger.trust import load_trust
-from tests.review.attacks import OWN, Victim, by_hand, found, make, raw, rewrite_schema, set_signature, unguarded
+from tests.review.attacks import OWN, Draft, Victim, by_hand, found, make, raw, rewrite_schema, set_signature, unguarded
 
 APPEND = """
 import sys, time
@@ -94,6 +95,14 @@ def test_a_table_without_its_columns_is_a_finding_and_no_exception(tmp_path: Pat
     report = victim.audit()
     assert found(report) == [("schema", None), ("file", 1)]
     assert "the file cannot be read to its end" in " ".join(report.notes)
+
+
+def test_rows_without_a_position_are_findings_and_no_exceptions(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    rewrite_schema(victim.path, "row", lambda text: text.replace("idx INTEGER PRIMARY KEY", "idx INTEGER"))
+    report = victim.audit()
+    assert {("schema", None), ("tree", None)} <= set(found(report))
+    assert report.rows_standing == 0
 
 
 # Indexes: what programs search, and what `integrity_check` would have to be trusted for.
@@ -191,6 +200,37 @@ def test_pages_that_cannot_be_read_are_a_finding_and_what_was_read_before_stands
     assert [rule for rule, _ in rules] == ["file"]
     assert 11 < (rules[0][1] or 0) <= 70
     assert report.rows_standing == report.rows == (rules[0][1] or 0) - 1
+
+
+def damage(victim: Victim, name: str) -> None:
+    """Overwrite the root page of a table or an index."""
+    with raw(victim.path) as sql:
+        size = sql.execute("PRAGMA page_size").fetchone()[0]
+        page = sql.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)).fetchone()[0]
+    data = bytearray(victim.path.read_bytes())
+    data[(page - 1) * size : (page - 1) * size + 8] = b"\xff" * 8
+    victim.path.write_bytes(data)
+
+
+@pytest.mark.parametrize(("name", "words"), [
+    ("row_kind", "the indexes cannot be read"), ("row_session", "the indexes cannot be read"),
+    ("node", "the stored tree cannot be read"),
+])
+def test_derived_data_that_cannot_be_read_unseats_no_row(tmp_path: Path, name: str, words: str) -> None:
+    victim, _, _ = make(tmp_path)
+    damage(victim, name)
+    report = victim.audit(state=OWN, checkpoints=[victim.head()])
+    assert {rule for rule, _ in found(report)} == {"derived"}
+    assert any(words in each.message for each in report.findings)
+    assert report.rows_standing == 10
+
+
+def test_a_head_that_cannot_be_read_unseats_no_row(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    damage(victim, "head")
+    report = victim.audit()
+    assert found(report) == [("head", None)]
+    assert report.rows_standing == 10
 
 
 @pytest.mark.parametrize("file", ["path", "contents"])
@@ -318,6 +358,21 @@ def test_audits_beside_a_writer_never_raise_a_false_alarm(tmp_path: Path) -> Non
     finally:
         writer.kill()
         writer.communicate()
+
+
+def test_memory_does_not_grow_with_rows(tmp_path: Path) -> None:
+    peaks = []
+    for rows in (300, 3_000):
+        victim = Victim(tmp_path / f"{rows}.db", tmp_path / "keys")
+        limits = Draft("ledger", "limits", {"hour": {}, "day": {}, "month": {}})
+        for _ in range(rows // 300):
+            victim.append(*[limits] * 300)
+        trust = victim.trust()
+        tracemalloc.start()
+        assert victim.audit(trust=trust).size == rows
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 50_000  # a single object kept per row would be more
 
 
 def test_the_judge_loads_neither_the_judged_nor_a_model_sdk() -> None:

@@ -13,6 +13,7 @@ from safeloop.ledger.keys import SigningKey
 from safeloop.ledger.merkle import EMPTY_ROOT
 from safeloop.ledger.note import Checkpoint, Verifier, sign_checkpoint
 from safeloop.ledger.state import State
+from safeloop.ledger.store.schema import STATEMENTS
 from safeloop.ledger.trust import load_trust, pin_log
 from tests.review.attacks import (
     OWN,
@@ -25,6 +26,7 @@ from tests.review.attacks import (
     make,
     raw,
     rebuild,
+    rewrite_schema,
     set_head,
     unguarded,
 )
@@ -456,7 +458,20 @@ def test_a_hash_too_many_is_found(tmp_path: Path, level: int, index: int) -> Non
         sql.execute("INSERT INTO node (level, idx, hash) VALUES (?, ?, zeroblob(32))", (level, index))
     report = victim.audit()
     assert found(report) == [("derived", None)]
-    assert "1 more hashes than its rows make" in report.findings[0].message
+    assert report.findings[0].message == "19 hashes of the tree are stored, and 18 have a place in it"
+
+
+@pytest.mark.parametrize("place", ["'words'", "2.5", "zeroblob(1)"])
+def test_a_hash_at_a_place_that_is_no_number_is_a_finding_and_no_exception(tmp_path: Path, place: str) -> None:
+    victim, _, _ = make(tmp_path)
+    loose = ") WITHOUT ROWID"
+    rewrite_schema(victim.path, "node", lambda text: text.replace("NOT NULL", "").replace(") STRICT, WITHOUT ROWID", loose))
+    with unguarded(victim.path) as sql:
+        sql.execute(f"INSERT INTO node (level, idx, hash) VALUES (0, {place}, zeroblob(32))")
+    rewrite_schema(victim.path, "node", lambda _: STATEMENTS[1])
+    report = victim.audit()
+    assert found(report) == [("derived", None)]
+    assert report.rows_standing == 10
 
 
 def test_a_hash_of_another_length_is_found(tmp_path: Path) -> None:

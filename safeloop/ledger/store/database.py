@@ -84,11 +84,10 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
 
 
 def create(path: Path, statements: tuple[str, ...], first_rows: tuple[tuple[str, tuple[object, ...]], ...]) -> None:
-    """Make a database file with this schema and these rows, whole or not at all; it must not exist.
+    """Make a database file with this schema and these rows, whole or not at all.
 
     Raises:
-        FileExistsError: Somebody else made it first.
-        LedgerError: It cannot be made.
+        LedgerError: There is something at this path, or it cannot be made.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     try:
@@ -106,8 +105,6 @@ def create(path: Path, statements: tuple[str, ...], first_rows: tuple[tuple[str,
             connection.execute("COMMIT")
             connection.execute("PRAGMA journal_mode = WAL")  # now, while nobody else can be in the way
         _place(temporary, path)
-    except FileExistsError:
-        raise
     except OSError as error:
         raise LedgerError(
             f"{path} cannot be made: {error.strerror}", hint=f"ls -ld {path.parent}; df {path.parent}"
