@@ -8,7 +8,7 @@ import click
 
 from safeloop.cli.options import Desk, common
 from safeloop.cli.settings import KNOWN
-from safeloop.errors import KeyUnusable, SettingError
+from safeloop.errors import EncodingError, KeyUnusable, SettingError
 from safeloop.ledger.adoption import adopt
 from safeloop.ledger.allowed_signers import AllowedSigner
 from safeloop.ledger.sshsig import PublicKey
@@ -98,7 +98,10 @@ def trust_add_reviewer(desk: Desk, principal: str, public_key: Path, another: bo
     key_text = read_text(public_key, "public key")
     if "PRIVATE KEY" in key_text:
         raise SettingError(f"{public_key} is a private key", hint=f"give the public one: {public_key}.pub")
-    added = add_reviewer(desk.settings.trust, principal, key_text, addition=another)
+    try:
+        added = add_reviewer(desk.settings.trust, principal, key_text, addition=another)
+    except EncodingError as error:
+        raise SettingError(f"{public_key}: {error}", hint=f"ssh-keygen -l -f {public_key}") from None
     desk.screen.result(
         f"{principal} may review with {added.fingerprint}",
         {"trust": str(desk.settings.trust), "principal": principal, "fingerprint": added.fingerprint},

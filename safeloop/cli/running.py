@@ -153,7 +153,8 @@ def _task_from(task_file: str) -> str:
         hint = f"ls -l {task_file}"
         raise SettingError(f"task file {task_file} cannot be read: {error.strerror}", hint=hint) from None
     if len(data) > MOST_TASK_BYTES:
-        raise SettingError(f"task file {task_file} is larger than {MOST_TASK_BYTES:,} bytes")
+        hint = "put it into a --workspace instead"
+        raise SettingError(f"task file {task_file} is larger than {MOST_TASK_BYTES:,} bytes", hint=hint)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

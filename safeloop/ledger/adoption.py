@@ -10,14 +10,14 @@ import contextlib
 import os
 from pathlib import Path
 
-from safeloop.errors import LedgerError, ProofError, VerificationError
+from safeloop.errors import ProofError, StateMismatch, VerificationError
 from safeloop.ledger import merkle, seal
 from safeloop.ledger.keys import KeyFolder
 from safeloop.ledger.ledger import Ledger
 from safeloop.ledger.note import Checkpoint, verify_checkpoint
 from safeloop.ledger.rows import LEDGER_SESSION, Draft, Row
 from safeloop.ledger.site import Site, existing_site, read_head, real_path, remember_site
-from safeloop.ledger.state import State, StateFile, create_state
+from safeloop.ledger.state import State, StateFile, create_state, read_state, state_path
 from safeloop.ledger.store.rows import RowStore
 
 _TIMEOUT_S = 30.0
@@ -39,10 +39,20 @@ def adopt(db_path: str | os.PathLike[str], note: str, *, keys: Path | None = Non
     with contextlib.closing(RowStore(path, read_only=True)) as store:
         head = read_head(store.head(), site)
         _check_extends(kept, head, store, path)
-    _overwrite_state(site, State(path, head.size, head.root))
-    remember_site(path, site, folder)
+    file = state_path(folder.path, site.origin)
+    before = _state_before(file)
+    _overwrite_state(file, State(path, head.size, head.root))
+    try:
+        remember_site(path, site, folder)
+        return _record(path, folder, site, note)
+    except BaseException:  # what is not a row is not done: the ledger is refused as it was before
+        _put_back(file, before, site, folder)
+        raise
+
+
+def _record(path: Path, folder: KeyFolder, site: Site, note: str) -> Row:
+    data = {"event": "adopt", "key": site.verifier.vkey, "proof": None, "not_after_size": None, "checkpoint": note}
     with contextlib.closing(Ledger(path, keys=folder.path, create=False)) as ledger:
-        data = {"event": "adopt", "key": site.verifier.vkey, "proof": None, "not_after_size": None, "checkpoint": note}
         return ledger.append(lambda _: (Draft(LEDGER_SESSION, "key", data),))[0]
 
 
@@ -69,9 +79,23 @@ def _check_extends(kept: Checkpoint, head: Checkpoint, store: RowStore, path: Pa
         raise VerificationError(f"{path}: its rows are not those that its head signs", hint="safeloop audit")
 
 
-def _overwrite_state(site: Site, state: State) -> None:
-    if site.state is None:
-        raise LedgerError("a ledger in memory has no state to adopt")
-    create_state(site.state, state)
-    with contextlib.closing(StateFile(site.state)) as file, file.locked(_TIMEOUT_S):
-        file.overwrite(state)
+def _state_before(file: Path) -> State | None:
+    """Return what was last signed; None if that is not known, or damaged."""
+    try:
+        return read_state(file)
+    except StateMismatch:
+        return None
+
+
+def _overwrite_state(file: Path, state: State) -> None:
+    create_state(file, state)
+    with contextlib.closing(StateFile(file)) as opened, opened.locked(_TIMEOUT_S):
+        opened.overwrite(state)
+
+
+def _put_back(file: Path, before: State | None, site: Site, folder: KeyFolder) -> None:
+    if before is None:
+        file.unlink()
+        return
+    _overwrite_state(file, before)
+    remember_site(before.path, site, folder)

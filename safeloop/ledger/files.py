@@ -166,7 +166,7 @@ class SharedFiles:
         self._busy = False
         self._closed = False
         self._files: OpenFiles | None = OpenFiles(site, timeout_s)
-        with _FORKING:
+        with _LISTING:
             _SHARED.add(self)
 
     @contextlib.contextmanager
@@ -205,6 +205,7 @@ class SharedFiles:
     def before_fork(self) -> None:
         """Wait for the thread that has the files, close them, and keep other threads away until `after_fork`."""
         self._lock.acquire()
+        _HELD.append(self)
         if not self._busy and self._site.path is not None:
             self._let_go()
 
@@ -218,19 +219,23 @@ class SharedFiles:
             files.close()
 
 
-_FORKING = threading.RLock()
+_FORKING = threading.RLock()  # one fork at a time
+_LISTING = threading.RLock()  # for moments only: who opens a ledger must not wait for a fork that waits for them
 _SHARED: weakref.WeakSet[SharedFiles] = weakref.WeakSet()
 _HELD: list[SharedFiles] = []
 
 
 def _before_fork() -> None:
     _FORKING.acquire()
-    for shared in tuple(_SHARED):
+    with _LISTING:
+        present = tuple(_SHARED)
+    for shared in present:
         shared.before_fork()
-        _HELD.append(shared)
+    _LISTING.acquire()
 
 
 def _after_fork() -> None:
+    _LISTING.release()
     while _HELD:
         _HELD.pop().after_fork()
     _FORKING.release()

@@ -104,21 +104,18 @@ def test_pages_name_only_commands_that_exist() -> None:
                 assert named in known or first in known, f"{path.name}: {named}"
 
 
-LATER = pytest.mark.xfail(strict=True, reason="names resume and verify, which later versions bring")
+LATER = {"safeloop/review/promise.py: safeloop resume"}  # it names `safeloop close` beside it
 
 
-@pytest.mark.parametrize(
-    "room", ["cli", "ledger", "spec", "breaker", "tools", "models", "loop", pytest.param("review", marks=LATER)]
-)
-def test_hints_in_the_code_name_only_commands_that_exist(room: str) -> None:
+def test_hints_in_the_code_name_only_commands_that_exist() -> None:
     """A hint that leads nowhere is worse than none."""
-    wrong = [
+    wrong = {
         f"{path.relative_to(ROOT)}: safeloop {named}"
-        for path in (ROOT / "safeloop" / room).rglob("*.py")
+        for path in (ROOT / "safeloop").rglob("*.py")
         for named in re.findall(r"safeloop ([a-z]+)\b", path.read_text(encoding="utf-8"))
         if named in WALK and named not in COMMANDS
-    ]
-    assert wrong == []
+    }
+    assert wrong <= LATER
 
 
 JUDGES = (("--help",), ("review", "latest"), ("audit",), ("inbox",), ("log",), ("attest", "--help"),

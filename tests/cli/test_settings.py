@@ -173,13 +173,13 @@ def test_no_variable_answers_for_a_person(program: Program) -> None:
     assert "attestation" not in program.kinds()
 
 
-@pytest.mark.parametrize("answer", ["", "y", "yes", "ok", "accep", "accept it", "ACCEPT!", "1", "approve"])
-def test_only_the_whole_word_accepts(kept: Program, answer: str) -> None:
+def test_only_the_whole_word_accepts(kept: Program) -> None:
     key = kept.folder / "alice"
     with kept.at_terminal("attest", "latest", "--as", "alice@example.org", "--key", str(key)) as terminal:
+        for answer in ("", "y", "yes", "ok", "accep", "accept it", "ACCEPT!", "1", "approve"):
+            terminal.expect("leave? ")  # asked again
+            terminal.type(answer)
         terminal.expect("leave? ")
-        terminal.type(answer)
-        terminal.expect("leave? ")  # asked again
         terminal.type("leave")
         assert terminal.wait() == 12
     assert "attestation" not in kept.kinds()

@@ -51,7 +51,7 @@ def test_arbitrary_bytes_are_parsed_or_refused_and_nothing_else(data: bytes) -> 
     assert encode(value) == data
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(VALUES, st.data())
 def test_a_changed_encoding_is_another_value_or_refused(value: Any, data: st.DataObject) -> None:
     whole = bytearray(encode(value))

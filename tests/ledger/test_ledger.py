@@ -420,6 +420,31 @@ def test_a_fork_waits_for_a_thread_that_is_appending(ledger: Ledger, path: Path,
     assert [row.session for row in verified_rows(path, keys)] == ["thread", "child", "s"]
 
 
+def test_a_ledger_may_be_opened_within_a_rule_while_another_thread_forks(
+    ledger: Ledger, path: Path, keys: Path, tmp_path: Path
+) -> None:
+    started = threading.Event()
+
+    def rule(_: View) -> list[Draft]:
+        started.set()
+        time.sleep(0.1)  # the fork waits for this rule by now
+        other = Ledger(tmp_path / "other.db", keys=keys)
+        add(other)
+        other.close()
+        return [turn()]
+
+    worker = threading.Thread(target=lambda: ledger.append(rule), daemon=True)
+    worker.start()
+    started.wait()
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    worker.join(30)
+    assert not worker.is_alive()
+    assert len(verified_rows(path, keys)) == len(verified_rows(tmp_path / "other.db", keys)) == 1
+
+
 def test_a_child_that_was_forked_within_a_rule_can_neither_commit_nor_go_on(
     ledger: Ledger, path: Path, keys: Path
 ) -> None:

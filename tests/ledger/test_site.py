@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -157,6 +159,25 @@ print(ledger.origin)
         assert len({origin for origin, _ in done}) == 1
         assert len(verified_rows(ledger, keys)) == 30
         assert len((keys / "known_ledgers").read_text().splitlines()) == attempt + 1
+
+
+def test_whoever_comes_second_takes_the_ledger_of_the_first(
+    tmp_path: Path, keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = site._creating
+
+    @contextlib.contextmanager
+    def slow(folder: Path) -> Iterator[None]:
+        """Come to the folder after somebody else has made the ledger and written into it."""
+        monkeypatch.setattr(site, "_creating", real)
+        open_and_add(tmp_path / "l.db", keys)
+        with real(folder):
+            yield
+
+    monkeypatch.setattr(site, "_creating", slow)
+    open_and_add(tmp_path / "l.db", keys)
+    assert len(verified_rows(tmp_path / "l.db", keys)) == 2
+    assert len(list(keys.glob("*.state"))) == 1
 
 
 @pytest.mark.parametrize(

@@ -163,6 +163,17 @@ def test_the_file_says_what_it_is_and_only_its_owner_reads_it(path: Path) -> Non
     assert sorted(found.name for found in path.parent.glob("other*")) == ["other.content.db", "other.db"]
 
 
+@pytest.mark.parametrize("name", ["l.db", "l.content.db"])
+def test_every_commit_waits_for_the_disk_and_nobody_else_s_settings_count(path: Path, name: str) -> None:
+    with sql(path.with_name(name)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    with contextlib.closing(database.connect(path.with_name(name))) as connection:
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    with contextlib.closing(ContentStore(path.with_name("l.content.db"))) as store:
+        assert store._opened().execute("PRAGMA secure_delete").fetchone() == (1,)
+
+
 def test_rewriting_the_file_as_a_whole_keeps_schema_and_rows(path: Path) -> None:
     with sql(path) as connection:
         connection.execute("VACUUM")

@@ -23,6 +23,7 @@ from safeloop.tools import ToolRegistry, file_tools
 from tests.loop.playing import Player, breaker, call, loop_of, reply, spec_of, usage
 
 ROOT = Path(__file__).parents[2]
+LONGEST_S = 60
 
 
 class Child:
@@ -31,11 +32,14 @@ class Child:
     def __init__(self, name, *arguments, **options):
         words = [sys.executable, "-m", "tests.loop.child", name, *map(str, arguments)]
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT, **options)
+        self._watchdog = threading.Timer(LONGEST_S, self.process.kill)
 
     def __enter__(self):
+        self._watchdog.start()
         return self
 
     def __exit__(self, *_exc):
+        self._watchdog.cancel()
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
@@ -53,7 +57,7 @@ class Child:
 
     def end(self):
         """Wait for the end; return the exit code, and what the program said of it."""
-        out, _ = self.process.communicate(timeout=30)
+        out, _ = self.process.communicate(timeout=LONGEST_S)
         return self.process.returncode, json.loads(out.splitlines()[-1]) if out else None
 
 
@@ -156,6 +160,7 @@ def forked_in_tool(ledger):
         child = os.fork()
         if child == 0:
             os.close(1)
+            signal.alarm(LONGEST_S)
             signal.pause()  # it lives on, with copies of every descriptor, until the test is over
         say(str(child))
         return "ok"
@@ -173,6 +178,7 @@ def ends_its_fork(ledger):
         ready = os.pipe()
         child = os.fork()
         if child == 0:
+            signal.alarm(LONGEST_S)
             os.write(ready[1], b".")
             signal.pause()
             os._exit(7)
