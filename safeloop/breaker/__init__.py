@@ -2,7 +2,7 @@
 
 from safeloop.breaker.bounds import Bound, How, Request, Settled, bytes_bound, counted_bound, estimate_bound
 from safeloop.breaker.breaker import CircuitBreaker
-from safeloop.breaker.reservation import Granted, Place, Refused, breach_draft, reserve
+from safeloop.breaker.reservation import Granted, Place, Refused, breach_draft, check_open, reserve
 
 __all__ = [
     "Bound",
@@ -15,6 +15,7 @@ __all__ = [
     "Settled",
     "breach_draft",
     "bytes_bound",
+    "check_open",
     "counted_bound",
     "estimate_bound",
     "reserve",

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from safeloop.breaker.bounds import Bound, Request
+from safeloop.errors import LedgerError
 from safeloop.ledger import Content, Draft, Row, View, visible
 from safeloop.spec import Breach, Ceilings, breach_before, clamp, room, smallest_useful, spend_of
+
+SUSPENDED = "suspended"  # the one outcome after which a session may go on
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +87,18 @@ def reserve(
         contents: The request's manifest, last, and what it newly names.
         costs_nothing: The client is never billed: the reservation in money is 0, else unknown.
         final: Write the `breach` row if it does not fit. False leaves no row: a closer bound will be tried.
+
+    Raises:
+        LedgerError: The session is closed.
+        RuntimeError: This attempt has its intent, or this turn its reply, already: somebody else runs the session.
     """
     decision: list[Refused] = []
 
     def decide(view: View) -> tuple[Draft, ...]:
-        spend = spend_of(view.session(place.session))
+        rows = view.session(place.session)
+        check_open(view, place.session)
+        _check_unasked(rows, place)
+        spend = spend_of(rows)
         smallest = smallest_useful(request.wanted, request.thinking_budget, request.thinks)
         breach = breach_before(spend, ceilings, turn=place.turn, bound=bound.tokens, smallest=smallest)
         if breach is not None:
@@ -102,6 +112,34 @@ def reserve(
         return decision[0]
     data = rows[0].data
     return Granted(rows[0], data["max_tokens"], data["reserved_tokens"])
+
+
+def check_open(view: View, session: str) -> None:
+    """Check that a session is not closed for good: nothing is charged to it, or done in its name, afterwards.
+
+    Raises:
+        LedgerError: It is.
+    """
+    if not view.has(session, "close"):
+        return
+    closed = [row for row in view.session(session) if row.kind == "close" and row.data["outcome"] != SUSPENDED]
+    if closed:
+        raise LedgerError(
+            f"session {session} is closed already: {closed[0].data['outcome']}, in row {closed[0].id}",
+            hint=f"safeloop review {session}",
+        )
+
+
+def _check_unasked(rows: tuple[Row, ...], place: Place) -> None:
+    """Check that a turn awaits its reply, and that this attempt at it is a new one."""
+    for row in rows:
+        is_answer = row.kind == "turn" and row.data["turn"] == place.turn
+        asked = (row.data["turn"], row.data["attempt"]) if row.kind == "intent" else None
+        if is_answer or asked == (place.turn, place.attempt):
+            raise RuntimeError(
+                f"attempt {place.attempt} at turn {place.turn} of session {place.session} was made already, "
+                f"in row {row.id}"
+            )
 
 
 def _intent(

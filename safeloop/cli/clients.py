@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 
 from safeloop.cli.settings import Settings
-from safeloop.loop import DEFAULT_MODEL
+from safeloop.errors import SettingError
 from safeloop.models import ScriptedClient
 from safeloop.models.offline import MODEL as OFFLINE
 from safeloop.models.offline import OfflineAuditor
@@ -20,9 +21,11 @@ def client_for(settings: Settings, script: Path | None = None) -> tuple[object, 
     """
     if script is not None:
         return ScriptedClient.from_file(script), SCRIPT_MODEL
-    model = settings.get("model").value or DEFAULT_MODEL
+    model: str = settings.get("model").value
     if model == OFFLINE:
         return OfflineAuditor(), OFFLINE
+    if get_close_matches(model, [OFFLINE]):
+        raise SettingError(f"there is no model {model!r} here", hint=f"did you mean {OFFLINE}?")
     from safeloop.models.anthropic import AnthropicClient  # noqa: PLC0415 - importing the SDK takes most of a second
 
     return AnthropicClient(), model

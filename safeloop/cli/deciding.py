@@ -26,7 +26,8 @@ def ask_decision(screen: Screen, frame_sha256: str) -> str:
     if decision == LEAVE:
         raise NotAttested("left without a decision; nothing was signed", hint="safeloop inbox")
     typed = _ask(
-        "you sign that you compared this frame with its promise. Type the last four characters of its hash: "
+        f"you sign that you compared this frame with its promise{' and reject it' if decision == REJECT else ''}. "
+        "Type the last four characters of its hash: "
     )
     if typed.strip().lower() != frame_sha256[-_LAST:]:
         raise NotAttested("those are not the last four characters of the hash; nothing was signed", hint="try again")

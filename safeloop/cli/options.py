@@ -14,6 +14,7 @@ from safeloop.cli.settings import Settings
 from safeloop.ledger.keys import KeyFolder
 from safeloop.ledger.ledger import Ledger
 from safeloop.ledger.reader import LedgerReader
+from safeloop.ledger.site import real_path, require_kept
 from safeloop.ledger.trust import Trust, load_trust
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -31,7 +32,8 @@ class Desk:
         return Ledger(self.settings.ledger, keys=self.settings.keys, create=False)
 
     def read_ledger(self) -> LedgerReader:
-        """Open the ledger for reading; it must exist."""
+        """Open the ledger for reading; it must exist, and one that was here before must not be made afresh."""
+        require_kept(real_path(self.settings.ledger), self.key_folder())
         return LedgerReader(self.settings.ledger)
 
     def trust(self) -> Trust:

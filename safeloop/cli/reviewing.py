@@ -9,7 +9,7 @@ import click
 from safeloop.cli.deciding import ask_decision
 from safeloop.cli.keeping import read_text
 from safeloop.cli.options import Desk, common
-from safeloop.cli.screen import has_terminal
+from safeloop.cli.screen import has_terminal, is_shown
 from safeloop.cli.sessions import resolve
 from safeloop.cli.words import plural
 from safeloop.errors import NeedsTerminal, SettingError
@@ -39,7 +39,8 @@ def review(desk: Desk, session: str) -> None:
     desk.screen.exact(shown.text)
     for line in (f"frame sha256 {shown.sha256}", *status_lines(shown)):
         desk.screen.note(line)
-    desk.screen.note(f"next: safeloop attest {name} --as YOU@EXAMPLE.ORG --key ~/.ssh/id_ed25519")
+    if not any(row.kind in ("attestation", "release") for row in shown.later):
+        desk.screen.note(f"next: safeloop attest {name} --as YOU@EXAMPLE.ORG --key ~/.ssh/id_ed25519")
 
 
 @click.command()
@@ -58,8 +59,8 @@ def attest(
 ) -> None:
     """Sign that you compared the outcome with the promise: shown first, then asked, then signed.
 
-    Without a terminal, sign elsewhere: --export DIR --decision accept, sign DIR/statement.json with
-    `ssh-keygen -Y sign -n safeloop-review`, then --statement and --signature.
+    Without a terminal that shows the frame, sign elsewhere: --export DIR --decision accept, sign DIR/statement.json
+    with `ssh-keygen -Y sign -n safeloop-review`, then --statement and --signature.
     """
     if signature is not None or stated is not None:
         _report_attested(desk, _attest_with_signature(desk, stated, signature))
@@ -72,14 +73,14 @@ def attest(
     if export_to is not None:
         _export(desk, surface, shown, reviewer, notes, export_to, decision)
         return
-    if not has_terminal():
+    if not (has_terminal() and is_shown(err=desk.screen.as_json)):
         raise NeedsTerminal(
             "only a person at a terminal can accept or reject",
             hint=f"safeloop attest {name} --as {reviewer} --export DIR --decision accept, and sign it elsewhere",
         )
     shown.require_attestable()
     key = Path(_required(desk, "reviewer_key", "--key FILE")).expanduser()
-    desk.screen.exact(shown.text)
+    desk.screen.exact(shown.text, err=desk.screen.as_json)  # stdout is for the one object
     chosen = ask_decision(desk.screen, shown.sha256)
     result = surface.attest_signed(shown, chosen, reviewer, notes, sign=lambda data: sign_statement(data, key))
     _report_attested(desk, result)
@@ -156,4 +157,4 @@ def _report_attested(desk: Desk, result: AttestationResult) -> None:
         {"session": result.session_id, "row": result.id, "reviewer": result.reviewer,
          "frame_sha256": result.frame_hash},
     )
-    desk.screen.note(f"next: safeloop release {result.session_id} --to DIR")
+    desk.screen.note("next: safeloop inbox shows what waits, and for which command")

@@ -21,7 +21,7 @@ from safeloop.ledger import Ledger
 from safeloop.ledger.encoding import MAX_INTEGER
 from safeloop.loop import AgentLoop, LoopResult, abandon_session
 from safeloop.loop.lock import held
-from safeloop.loop.place import job_lock_path, lock_path
+from safeloop.loop.place import check_workspace, job_lock_path, lock_path
 from safeloop.spec import Ceilings, SpecDraft, SpecResult, load, read_spec_file, record
 from safeloop.tools import ContainmentError, Root, ToolRegistry, file_tools
 
@@ -71,7 +71,7 @@ def run(
         # All that can be refused comes first: a new session is recorded only if it is then run.
         promised = _promised(desk, ledger, session, spec_file, strict=strict)
         client, model = client_for(desk.settings, script)
-        tools = stack.enter_context(_tools(workspace))
+        tools = stack.enter_context(_tools(workspace, ledger))
         progress, wanted = Progress(desk.screen), _max_tokens(desk)
         breaker = _breaker(desk, promised.ceilings, progress)
         spec = promised if isinstance(promised, SpecResult) else record(ledger, promised)
@@ -171,7 +171,7 @@ def _read_task(task_file: str) -> bytes:
 
 
 @contextlib.contextmanager
-def _tools(workspace: Path | None) -> Iterator[Callable[[Root], ToolRegistry]]:
+def _tools(workspace: Path | None, ledger: Ledger) -> Iterator[Callable[[Root], ToolRegistry]]:
     """Give the file tools of a run: they read the workspace, if there is one, and write to staging."""
     if workspace is None:
         yield lambda staging: file_tools(None, staging)
@@ -181,6 +181,7 @@ def _tools(workspace: Path | None) -> Iterator[Callable[[Root], ToolRegistry]]:
     except ContainmentError as error:
         raise SettingError(f"workspace {error}", hint="name a folder that the tools may read") from None
     with root:
+        check_workspace(workspace, ledger)
         yield lambda staging: file_tools(root, staging)
 
 

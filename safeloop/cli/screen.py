@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -53,10 +53,11 @@ class Screen:
         for item in objects:
             self._print(_line(item))
 
-    def exact(self, text: str) -> None:
+    def exact(self, text: str, *, err: bool = False) -> None:
         """Print text as it is, whatever was asked for: a frame, a checkpoint. In a file or a pipe it is UTF-8."""
-        encoding = sys.stdout.encoding if sys.stdout.isatty() else "utf-8"
-        self._write(text.encode(encoding, "backslashreplace"))
+        stream = sys.stderr if err else sys.stdout
+        encoding = stream.encoding if stream.isatty() else "utf-8"
+        self._write(text.encode(encoding, "backslashreplace"), stream)
 
     def story(self, text: str) -> None:
         """Tell a line of a walk that is itself the result."""
@@ -115,10 +116,11 @@ class Screen:
         # An ASCII terminal shows an escape for what it cannot, and never gets an exception.
         self._write(f"{text}\n".encode(sys.stdout.encoding, "backslashreplace"))
 
-    def _write(self, data: bytes) -> None:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+    def _write(self, data: bytes, stream: TextIO | None = None) -> None:
+        stream = sys.stdout if stream is None else stream
+        stream.flush()
+        stream.buffer.write(data)
+        stream.buffer.flush()
 
     def _say(self, text: str) -> None:
         # What is done must not depend on whether somebody still reads what is said about it.
@@ -129,6 +131,11 @@ class Screen:
 def has_terminal() -> bool:
     """Say whether a person can be asked: both ends of the conversation are terminals."""
     return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def is_shown(*, err: bool) -> bool:
+    """Say whether what is printed to stdout, or to stderr, is seen by a person."""
+    return (sys.stderr if err else sys.stdout).isatty()
 
 
 def exit_code(code: ExitCode) -> int:

@@ -52,7 +52,7 @@ KNOWN = (
     Known("trust", "path", None, "the trust folder; the key folder's own is self", project=False),
     Known("reviewer", "str", None, "who attests: attest --as", project=False),
     Known("reviewer_key", "path", None, "what signs: attest --key", project=False),
-    Known("model", "str", None, "the model to ask"),
+    Known("model", "str", "claude-sonnet-5-5", "the model to ask; offline-auditor asks none"),
     Known("max_tokens", "int", 1024, "tokens wanted of each reply"),
     Known("turns", "int", 5, "turn ceiling, inclusive", tightens=True),
     Known("tokens", "int", 15000, "token ceiling, inclusive", tightens=True),
@@ -95,23 +95,30 @@ class Settings:
         )
 
     def get(self, name: str) -> Value:
-        """Return a setting; a ceiling is the operator's, or the project's where that is tighter."""
+        """Return a setting; a ceiling is the operator's or the default, or the project's where that is tighter."""
         known = _BY_NAME[name]
-        found = [(origin, values[name]) for origin, values in self._sources if name in values]
-        if not found:
-            return Value(known.default, "default")
+        default = ("default", known.default)
         if known.tightens:
-            return self._tightest(known, found)
-        origin, value = found[0]
+            operator, project = self._words(name)
+            origin, value = min([*(operator or [default]), *project], key=lambda source: source[1])
+        else:
+            origin, value = next(iter(self._found(name)), default)
         return Value(value, _told(known, origin))
 
     def ceilings(self, spec: Ceilings) -> Ceilings:
-        """Return the ceilings of a run: the tightest of settings and spec; a default counts where neither speaks."""
+        """Return the ceilings of a run: the tightest of operator, project and spec.
+
+        A default counts where neither the operator nor the spec speaks: a project file cannot loosen it.
+        """
         chosen = {}
         for name in ("turns", "tokens"):
-            setting, promised = self.get(name), getattr(spec, name)
-            given = [setting.value] if setting.origin != "default" or promised is None else []
-            chosen[name] = min([*given, *([] if promised is None else [promised])])
+            (operator, project), promised = self._words(name), getattr(spec, name)
+            given = [value for _, value in (*operator, *project)]
+            if promised is not None:
+                given.append(promised)
+            elif not operator:
+                given.append(_BY_NAME[name].default)
+            chosen[name] = min(given)
         return Ceilings(**chosen)
 
     def path(self, name: str) -> Path | None:
@@ -143,12 +150,14 @@ class Settings:
         """The trust folder: the key folder's own unless another is named."""
         return self.path("trust") or self.keys / "self"
 
-    def _tightest(self, known: Known, found: list[tuple[str, Any]]) -> Value:
-        """Take the operator's first word, and the project's where that is smaller."""
+    def _found(self, name: str) -> list[tuple[str, Any]]:
+        return [(origin, values[name]) for origin, values in self._sources if name in values]
+
+    def _words(self, name: str) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
+        """Return the operator's first word and the project's, each with its origin, where they speak."""
+        found = self._found(name)
         operator = [(origin, value) for origin, value in found if not origin.startswith("project")]
-        project = [(origin, value) for origin, value in found if origin.startswith("project")]
-        origin, value = min([*operator[:1], *project], key=lambda source: source[1])
-        return Value(value, _told(known, origin))
+        return operator[:1], [(origin, value) for origin, value in found if origin.startswith("project")]
 
 
 def user_folder(environment: Mapping[str, str]) -> Path:

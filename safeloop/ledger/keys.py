@@ -85,6 +85,11 @@ class KeyFolder:
         """The trust folder that pins this folder's own keys, and is only as good as they are."""
         return self.path / SELF_TRUST
 
+    @property
+    def private_files(self) -> tuple[Path, ...]:
+        """The private keys' files; they may not exist."""
+        return (self._file(WRITER), self._file(LOG))
+
     def create(self) -> None:
         """Make the folder and whichever key is missing; two processes that race end with the same keys."""
         make_folder(self.path)
@@ -185,7 +190,9 @@ def _read_private(path: Path) -> bytes:
             data = file.read(100_000)
     except FileNotFoundError:
         raise KeyUnusable(
-            f"there is no key at {path}", hint="safeloop init makes keys; a lost key comes back from a backup only"
+            f"there is no key at {path}",
+            hint="safeloop init makes a ledger's keys, and a lost one comes back from a backup only; "
+            "ssh-keygen -t ed25519 makes a reviewer's",
         ) from None
     except OSError as error:
         raise KeyUnusable(f"key {path} cannot be read: {error.strerror}", hint=f"ls -l {path}") from None

@@ -9,12 +9,14 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from safeloop.errors import SettingError
 from safeloop.ledger import seal
 from safeloop.ledger.content import SALT_BYTES, Content
 from safeloop.ledger.files import Edge, OpenFiles, SharedFiles
+from safeloop.ledger.guarded import guard
 from safeloop.ledger.keys import KeyFolder
 from safeloop.ledger.kinds import check_data
 from safeloop.ledger.merkle import Node
@@ -29,7 +31,7 @@ from safeloop.ledger.rows import (
     sealed_row,
     timestamp,
 )
-from safeloop.ledger.site import MEMORY, memory_site, open_site, read_head, real_path
+from safeloop.ledger.site import MEMORY, memory_site, open_site, protected_paths, read_head, real_path
 from safeloop.ledger.store.database import BUSY_TIMEOUT_S
 from safeloop.ledger.visible import visible
 
@@ -130,6 +132,8 @@ class Ledger:
             self._site = memory_site()
         else:
             self._site = open_site(real_path(db_path), KeyFolder(keys), create=create)
+        # Before they are open: a tool that closed one of these files would drop this process's locks on it.
+        self._guard = guard(protected_paths(self._site, keys))
         self._files = SharedFiles(self._site, timeout_s)
         # The tutorial's programs never close a ledger; its files are closed with it, or at the end.
         self._finalizer = weakref.finalize(self, self._files.close)
@@ -138,6 +142,11 @@ class Ledger:
     def origin(self) -> str:
         """The ledger's name, which every row states."""
         return self._site.origin
+
+    @property
+    def protected_paths(self) -> tuple[Path, ...]:
+        """What no tool may reach, as real paths: the ledger's own files, the key folder, and the keys."""
+        return self._guard.paths
 
     def append(self, decide: Rule) -> tuple[Row, ...]:
         """Let a rule see the rows under the write lock, and add the rows that it returns: all or none.

@@ -54,6 +54,22 @@ class Site:
         return sign_checkpoint(Checkpoint(self.origin, size, root), self.verifier, self.log.sign)
 
 
+def protected_paths(site: Site, keys: str | os.PathLike[str] | None) -> tuple[Path, ...]:
+    """Return what no tool may reach: the ledger's files, beside it what SQLite makes, and the key folder with its keys.
+
+    Args:
+        keys: The key folder; None is the default, which a ledger in memory does not need and does not make.
+    """
+    bases = () if site.path is None else (site.path, content_path(site.path))
+    files = [Path(f"{base}{side}") for base in bases for side in ("", "-wal", "-shm", "-journal")]
+    try:
+        folder = KeyFolder(keys)
+    except RuntimeError:  # there is no home, so there is no default folder either
+        return tuple(files)
+    keys_of = [folder.path, *folder.private_files, *(() if site.state is None else (site.state,))]
+    return (*files, *(Path(os.path.realpath(path)) for path in keys_of))
+
+
 def new_origin() -> str:
     """Return the default origin of a new ledger."""
     return f"safeloop.local/{secrets.token_hex(16)}"
@@ -77,13 +93,8 @@ def open_site(path: Path, keys: KeyFolder, *, create: bool) -> Site:
         LedgerError: What is there is not a ledger, or lies where none can be safe.
         KeyUnusable: A key is missing or unusable, or the ledger belongs to other keys.
     """
-    known = KnownLedgers(keys.path).at(path)
+    known = require_kept(path, keys)
     if not _present(path):
-        if known is not None:
-            raise LedgerNotFound(
-                f"{path} was ledger {known.origin} and is gone or empty; a fresh one would forget what was spent",
-                hint="restore it from a backup, or choose another path with --ledger",
-            )
         if not create:
             raise LedgerNotFound(f"there is no ledger at {path}", hint=_init_hint(path))
         _create(path, keys)
@@ -96,6 +107,21 @@ def open_site(path: Path, keys: KeyFolder, *, create: bool) -> Site:
     if known is None and _signed_here(site):
         remember_site(path, site, keys)
     return site
+
+
+def require_kept(path: Path, keys: KeyFolder) -> KnownLedger | None:
+    """Return what this key folder remembers of a path, which must then still be there.
+
+    Raises:
+        LedgerNotFound: A ledger was here and is gone or empty.
+    """
+    known = KnownLedgers(keys.path).at(path)
+    if known is not None and not _present(path):
+        raise LedgerNotFound(
+            f"{path} was ledger {known.origin} and is gone or empty; a fresh one would forget what was spent",
+            hint="restore it from a backup, or choose another path with --ledger",
+        )
+    return known
 
 
 def remember_site(path: Path, site: Site, keys: KeyFolder) -> None:

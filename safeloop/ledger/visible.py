@@ -19,12 +19,16 @@ _UNSEEN = (
     "\u2028-\u202e"              # line and paragraph separators, embeddings and overrides
     "\u2060-\u206f"              # word joiner, invisible operators, isolates
     "\u3164\ufeff\uffa0"         # fillers, byte order mark
+    "\ufe00-\ufe0f"              # variation selectors: they can carry a hidden text
     "\ufff0-\ufffb"              # specials, interlinear annotation
     "\ud800-\udfff"              # lone surrogates
+    "\U00013430-\U0001345f"      # controls of Egyptian hieroglyphs
+    "\U0001bca0-\U0001bca3"      # controls of shorthand
     "\U0001d173-\U0001d17a"      # musical controls
     "\U000e0000-\U000e0fff"      # tags and further variation selectors
 )
 _LINE_UNSAFE = re.compile(f"[\\\\{_UNSEEN}]")
+_TEXT_UNSEEN = re.compile(f"[{_UNSEEN}]".replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))
 _TEXT_UNSAFE = re.compile(f"[\\\\{_UNSEEN}]".replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))
 
 
@@ -36,6 +40,11 @@ def escaped(text: str, *, keep_lines: bool = False) -> str:
         keep_lines: Leave line feeds and tabs as they are.
     """
     return (_TEXT_UNSAFE if keep_lines else _LINE_UNSAFE).sub(_escape, text)
+
+
+def has_unseen(text: str) -> bool:
+    """Say whether a text of lines and tabs also holds a character that is not seen."""
+    return _TEXT_UNSEEN.search(text) is not None
 
 
 def visible(text: str, limit: int = 200) -> str:

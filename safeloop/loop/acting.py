@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from safeloop.ledger import Content, Draft, Ledger, visible
+from safeloop.breaker import check_open
+from safeloop.ledger import Content, Draft, Ledger, View, visible
 from safeloop.ledger.content import JSON, TEXT
 from safeloop.loop.interruption import Interruption
+from safeloop.loop.lock import Runner
 from safeloop.models.reply import ToolCall
 from safeloop.models.shapes import compact_json
 from safeloop.spec import ToolGrant
@@ -31,6 +33,7 @@ class Hands:
     grant: ToolGrant
     interruption: Interruption
     on_ran: Callable[[str, bool], object]
+    runner: Runner = field(default_factory=Runner)
 
     def run(self, turn: int, calls: tuple[ToolCall, ...]) -> list[dict[str, Any]]:
         """Take each call through its steps; return the results as the next user message."""
@@ -41,11 +44,12 @@ class Hands:
         outcomes = [_not_run(self.tools, call) for call in calls]
         pairs = list(zip(calls, outcomes, strict=True))
         drafts = [self._draft(turn, call, outcome, self._arguments(call)) for call, outcome in pairs]
-        self.ledger.append(lambda _: drafts)
+        self._append(*drafts)
         return [self._answer(call, outcome) for call, outcome in pairs]
 
     def _one(self, turn: int, call: ToolCall) -> dict[str, Any]:
         self.interruption.check()
+        self.runner.check()
         arguments = self._arguments(call)
         plan = plan_call(self.tools, self.grant, call.name, call.input)
         if isinstance(plan, Refusal):
@@ -84,8 +88,14 @@ class Hands:
     def _arguments(self, call: ToolCall) -> Content:
         return self.ledger.content(compact_json(call.input), JSON)
 
-    def _append(self, draft: Draft) -> None:
-        self.ledger.append(lambda _: (draft,))
+    def _append(self, *drafts: Draft) -> None:
+        self.runner.check()
+
+        def decide(view: View) -> tuple[Draft, ...]:
+            check_open(view, self.session)
+            return drafts
+
+        self.ledger.append(decide)
 
 
 def _not_run(tools: ToolRegistry, call: ToolCall) -> ToolOutcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,7 @@ from safeloop.breaker import CircuitBreaker, Granted
 from safeloop.errors import CircuitBreakerError, SettingError
 from safeloop.ledger import Ledger, visible
 from safeloop.ledger.encoding import MAX_INTEGER
+from safeloop.ledger.guarded import guard
 from safeloop.ledger.rows import is_session_id
 from safeloop.ledger.site import MEMORY
 from safeloop.loop import place
@@ -23,7 +25,7 @@ from safeloop.loop.conversation import CONTINUE, Conversation
 from safeloop.loop.events import Closed, Listener, Replied, Reserved, ToolRan
 from safeloop.loop.governed import Model, Turns
 from safeloop.loop.interruption import GRACE_S, Interruption
-from safeloop.loop.lock import held
+from safeloop.loop.lock import Runner, held
 from safeloop.loop.opening import Setting, check_fresh, open_session
 from safeloop.models import Reply, adapt
 from safeloop.spec import SpecResult, require_enforced
@@ -97,6 +99,8 @@ class AgentLoop:
         grace_s: float = GRACE_S,
     ) -> None:
         _check_request(model, max_tokens, thinking)
+        if workspace is not None:
+            place.check_workspace(workspace, ledger)
         self.spec = spec
         self.circuit_breaker = circuit_breaker
         self.ledger = ledger
@@ -146,6 +150,8 @@ class AgentLoop:
             stack.enter_context(held(folder / "lock", f"session {session}", wait_s=_PROBE_S))
             check_fresh(self.ledger.rows(session), session)
             place.make_staging(folder / "staging")
+            if self.ledger.db_path != MEMORY:
+                stack.enter_context(contextlib.nullcontext(guard((place.sessions_folder(self.ledger.db_path),))))
             staging = stack.enter_context(Root(folder / "staging"))
             workspace = None if self._workspace is None else stack.enter_context(Root(self._workspace))
             yield _Run(self, task, self._registry(staging), staging, workspace, interruption)
@@ -153,8 +159,12 @@ class AgentLoop:
     @contextlib.contextmanager
     def _folder(self) -> Iterator[Path]:
         if self.ledger.db_path == MEMORY:
-            with tempfile.TemporaryDirectory(prefix="safeloop-") as folder:
-                yield Path(folder)
+            folder, runner = Path(tempfile.mkdtemp(prefix="safeloop-")), Runner()
+            try:
+                yield folder
+            finally:
+                if runner.is_here:
+                    shutil.rmtree(folder)
         else:
             yield place.session_folder(self.ledger.db_path, self.spec.session_id)
 
@@ -196,6 +206,7 @@ class _Run:
         self._started = time.monotonic()
         self._output: str | None = None
         self._is_closed = False
+        self._runner = Runner()
         client = adapt(loop.client)
         granted = registry.granted(spec.tools.permissions, spec.tools.names)
         setting = loop._setting(task, client, granted)
@@ -228,6 +239,7 @@ class _Run:
 
     def close(self, ending: Ending) -> LoopResult:
         """Commit what the session leaves, close it, and say how it ended."""
+        self._runner.check()
         try:
             product = self._product() if ending.outcome != FAILED else Product(output=self._output)
         except ContainmentError as error:
@@ -247,7 +259,7 @@ class _Run:
     def close_after(self, error: BaseException) -> None:
         """Close the session because of an error, which stays the error even if closing fails too."""
         session, ending = self._spec.session_id, Ending.of(error)
-        if self._is_closed:
+        if self._is_closed or not self._runner.is_here:
             return
         try:
             close_session(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from safeloop.breaker import check_open
 from safeloop.errors import AttemptFailed, LedgerError
 from safeloop.ledger import Content, Draft, Ledger, Row, View, visible
 from safeloop.ledger.content import BYTES, JSON, TEXT, manifest
@@ -64,6 +65,9 @@ def close_session(
     A session that completed and does not meet a criterion is closed as `unmet`. Criteria are checked where there
     is something to judge: not in sessions that failed, were refused or are suspended. An attempt whose outcome
     could not be recorded gets its row now, in doubt.
+
+    Raises:
+        LedgerError: The session is closed for good already.
     """
     judged = ending.outcome in (COMPLETED, BREACHED)
     files = {file.name: file.data for file in product.files}
@@ -77,6 +81,7 @@ def close_session(
 
     def decide(view: View) -> tuple[Draft, ...]:
         rows = view.session(session)
+        check_open(view, session)
         data = {
             "outcome": ending.outcome, "reason": None if ending.reason is None else visible(ending.reason),
             **_totals(rows), "elapsed_ms": elapsed_ms, "output": None if output is None else output.commitment,
@@ -136,7 +141,9 @@ def abandon_session(ledger: Ledger, session: str) -> Row:
 
     def decide(view: View) -> tuple[Draft, ...]:
         rows = view.session(session)
-        _check_closable(rows, session)
+        if not any(row.kind == "open" for row in rows):
+            raise LedgerError(f"session {session} was never opened, so there is nothing to close")
+        check_open(view, session)
         elapsed = max((row.data["elapsed_ms"] for row in rows if "elapsed_ms" in row.data), default=0)
         data = {
             "outcome": FAILED, "reason": "closed by the operator", **_totals(rows), "elapsed_ms": elapsed,
@@ -158,14 +165,3 @@ def _doubtful(session: str, rows: tuple[Row, ...], error_class: str) -> tuple[Dr
         })
         for intent in _open_intents(rows)
     )
-
-
-def _check_closable(rows: tuple[Row, ...], session: str) -> None:
-    if not any(row.kind == "open" for row in rows):
-        raise LedgerError(f"session {session} was never opened, so there is nothing to close")
-    closed = [row for row in rows if row.kind == "close" and row.data["outcome"] != SUSPENDED]
-    if closed:
-        raise LedgerError(
-            f"session {session} is closed already: {closed[0].data['outcome']}, in row {closed[0].id}",
-            hint=f"safeloop review {session}",
-        )

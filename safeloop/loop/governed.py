@@ -27,6 +27,7 @@ from safeloop.ledger import Content, Draft, Ledger, visible
 from safeloop.ledger.content import JSON, TEXT
 from safeloop.loop.conversation import Conversation
 from safeloop.loop.interruption import Interrupted, Interruption
+from safeloop.loop.lock import Runner
 from safeloop.models import LLMClient, Reply, failure_of, read_reply
 from safeloop.models.shapes import field
 from safeloop.models.usage import COUNT_LIMIT
@@ -93,6 +94,7 @@ class Turns:
         self._model = model
         self._interruption = interruption
         self._elapsed_ms = elapsed_ms
+        self._runner = Runner()
         self._last: Settled | None = None
         self.number = 0
         self.tokens = 0
@@ -103,7 +105,9 @@ class Turns:
         Raises:
             CircuitBreakerError: It does not fit; the breach is a row, and the banner was shown.
             RunFailed: The request holds something that nothing bounds.
+            RuntimeError: This is a forked child of the process that runs the session.
         """
+        self._runner.check()
         self.number += 1
         place = Place(self._session, self.number, 1, self._input_hash, self._elapsed_ms())
         if self._breaker.has_own_check:
@@ -126,17 +130,21 @@ class Turns:
         Raises:
             AttemptFailed: No reply came; whatever the client raised is its cause.
             Interrupted: A signal cut the call off; the attempt is in doubt.
+            RuntimeError: This is a forked child of the process that runs the session.
         """
         parameters = self._model.parameters(conversation)
         started, is_sent = time.monotonic(), False
         try:
             leaving()
+            self._runner.check()
             with self._interruption.in_flight():
                 is_sent = True
                 response = self._model.client.messages.create(max_tokens=granted.max_tokens, **parameters)
         except BaseException as error:
+            self._runner.check()
             self._record_attempt(granted, _failure(error, is_sent=is_sent), _since(started))
             raise
+        self._runner.check()
         reply = read_reply(response)
         self._settle(granted, reply, len(conversation), _since(started))
         return reply

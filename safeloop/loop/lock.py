@@ -12,15 +12,42 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from safeloop.errors import LedgerError, LedgerLocked
+from safeloop.ledger.guarded import guard
 from safeloop.loop.place import make_folder
 
 # By process: a child made by fork inherits the set, but none of the locks.
 _HELD: set[tuple[int, Path]] = set()
 _HELD_GUARD = threading.Lock()
 _PAUSE_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """The process that runs a session. A child made by fork inherits the run, but neither its lock nor the right to it.
+
+    Attributes:
+        process: Its id.
+    """
+
+    process: int = field(default_factory=os.getpid)
+
+    @property
+    def is_here(self) -> bool:
+        """This is the process, and not a child of it."""
+        return os.getpid() == self.process
+
+    def check(self) -> None:
+        """Refuse to go on in a child.
+
+        Raises:
+            RuntimeError: This is another process than the one that began.
+        """
+        if not self.is_here:
+            raise RuntimeError("a forked child cannot go on with its parent's session")
 
 
 @contextlib.contextmanager
@@ -44,9 +71,11 @@ def held(path: Path, what: str, *, wait_s: float = 0.0) -> Iterator[None]:
             if time.monotonic() >= deadline:
                 raise
             time.sleep(_PAUSE_S)
+    guarded = guard((path,))  # a tool that read and closed the file would drop the lock with it
     try:
         yield
     finally:
+        del guarded
         os.close(descriptor)  # which drops the lock
         with _HELD_GUARD:
             _HELD.discard((os.getpid(), path))

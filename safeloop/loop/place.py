@@ -6,7 +6,9 @@ import hashlib
 import os
 from pathlib import Path
 
-from safeloop.errors import LedgerError
+from safeloop.errors import LedgerError, SettingError
+from safeloop.ledger import Ledger
+from safeloop.ledger.site import MEMORY
 
 
 def sessions_folder(db_path: str | os.PathLike[str]) -> Path:
@@ -34,6 +36,30 @@ def job_lock_path(db_path: str | os.PathLike[str], spec_file: str | os.PathLike[
     """Return the lock file of a job: the runs of one spec file on one ledger."""
     name = hashlib.sha256(os.fsencode(os.path.realpath(spec_file))).hexdigest()
     return sessions_folder(db_path) / f"job-{name}.lock"
+
+
+def check_workspace(workspace: Path, ledger: Ledger) -> None:
+    """Check that a folder for tools to read holds nothing of the ledger: not its files, its sessions or its keys.
+
+    Folders are compared by what they are, so that neither a link nor a mount hides one.
+
+    Raises:
+        SettingError: It does.
+    """
+    sessions = () if ledger.db_path == MEMORY else (sessions_folder(ledger.db_path),)
+    for path in (*ledger.protected_paths, *sessions):
+        if any(_same(workspace, folder) for folder in (path, *path.parents)):
+            raise SettingError(
+                f"workspace {workspace} holds {path}, which no tool may reach",
+                hint="name a folder of its own, for example one below it, or put the ledger elsewhere with --ledger",
+            )
+
+
+def _same(workspace: Path, folder: Path) -> bool:
+    try:
+        return workspace.samefile(folder)
+    except OSError:  # what is not there holds nothing
+        return False
 
 
 def make_folder(path: Path) -> None:

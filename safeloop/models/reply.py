@@ -71,10 +71,11 @@ def read_reply(response: object) -> Reply:
 
     A response without a `stop_reason` at all, with content and without tool calls, counts as `end_turn`, as in
     the tutorial; one that is there and null, or is no string, stays None. Content that is a string is one text
-    block; what is no block is left out.
+    block; what is no block is left out. The usage of a `Reply` is judged like any other.
     """
     if isinstance(response, Reply):
-        return response
+        usage = read_usage(response.usage, beside_content=bool(response.content))
+        return dataclasses.replace(response, usage=usage)
     content = _blocks(field(response, "content"))
     usage = read_usage(field(response, "usage"), beside_content=bool(content))
     model = plain(field(response, "model"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Final
 
@@ -58,17 +59,22 @@ def read_usage(source: object, *, beside_content: bool) -> Usage | None:
         then charged in full.
     """
     if isinstance(source, Usage):
-        return source if source.total or not beside_content else None
+        return _judged(tuple(getattr(source, item.name) for item in dataclasses.fields(Usage)), beside_content)
     tally = _with_iterations(source)
     thinking = _count(field(source, "output_tokens_details"), "thinking_tokens")
     searches = _count(field(source, "server_tool_use"), "web_search_requests")
     if tally is None or thinking is None or searches is None:
         return None
     fresh, written, cached, output = tally
-    usage = Usage(fresh, written, cached, output, thinking, searches)
-    if max(tally) > COUNT_LIMIT or thinking > usage.output or (beside_content and usage.total == 0):
+    return _judged((fresh, written, cached, output, thinking, searches), beside_content)
+
+
+def _judged(counts: tuple[object, ...], beside_content: bool) -> Usage | None:
+    plain = [_plain_count(count) for count in counts]
+    if None in plain:
         return None
-    return usage
+    usage = Usage(*(count for count in plain if count is not None))
+    return None if usage.thinking > usage.output or (beside_content and usage.total == 0) else usage
 
 
 def _with_iterations(source: object) -> tuple[int, ...] | None:
@@ -99,8 +105,11 @@ def _tally(source: object) -> tuple[int, ...] | None:
 def _count(source: object, name: str) -> int | None:
     """Read one count; 0 where it is not there, None where it is no count."""
     value = field(source, name)
-    if value is None:
-        return 0
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= COUNT_LIMIT:
+    return 0 if value is None else _plain_count(value)
+
+
+def _plain_count(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int):
         return None
-    return int(value)
+    count = int.__add__(value, 0)  # a subclass may lie about itself
+    return count if 0 <= count <= COUNT_LIMIT else None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from safeloop.review.layout import INDENT, word
+from safeloop.review.layout import INDENT, folded, word
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from safeloop.ledger import Row
 
@@ -21,10 +21,27 @@ _TOKENS = {"turn": "token_delta", "attempt": "charged_tokens", "breach": "token_
 _COST = {"turn": "cost_microusd", "attempt": "charged_microusd"}
 _MILLISECONDS = ("turn", "attempt", "tool", "breach")
 _NOTHING = "-"
+_LONGEST_PLAIN = 20
 
 
-def evidence_line(row: Row) -> str:
-    """Return a row's line: number, kind, turn, origin, tokens, cost in micro-dollars, milliseconds, verdict, breach."""
+def evidence_lines(row: Row) -> tuple[str, ...]:
+    """Return a row's line: number, kind, turn, origin, tokens, cost in micro-dollars, milliseconds, verdict, breach.
+
+    It is broken where a word of it is long or quoted, and could be made to look like a line of its own.
+    """
+    line = _line(row)
+    tame = all(each == _NOTHING or (len(each) <= _LONGEST_PLAIN and each[0] != '"') for each in _outside(row))
+    return (line,) if tame else folded(line)
+
+
+def _outside(row: Row) -> Iterator[str]:
+    yield word(row.kind)
+    yield _origin(row)
+    if row.data.get("breach_reason"):
+        yield _shown(row.data["breach_reason"])
+
+
+def _line(row: Row) -> str:
     data = row.data
     columns = (
         ("row", str(row.id), 5),

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 from safeloop.ledger import LedgerRow, Row
 from safeloop.review.assumptions import assumptions
 from safeloop.review.changes import change_lines
-from safeloop.review.evidence import evidence_line
+from safeloop.review.evidence import evidence_lines
 from safeloop.review.facts import Erased, Facts, Kept
-from safeloop.review.layout import INDENT, block, decoded, field, text_field, word
+from safeloop.review.layout import INDENT, block, decoded, field, folded, outside_field, text_field, word
 from safeloop.review.results import Checked, conditions, results
 from safeloop.spec import SpecResult, spend_of
 
@@ -111,21 +111,21 @@ def render(facts: Facts) -> str:
 
 def _promise(facts: Facts) -> Iterator[str]:
     spec, opened = facts.spec, facts.open
-    yield field("Session:", facts.session)
+    yield from outside_field("Session:", facts.session)
     yield field("Ledger:", facts.ledger)
     yield from text_field("What this does:", spec.what_it_does)
     yield from text_field("What this does NOT:", spec.what_it_does_not)
     yield from text_field("Done looks like:", spec.done_looks_like)
     yield field("Ceilings in force:", _ceilings(opened))
-    yield field("Tools allowed:", _tools(spec))
+    yield from outside_field("Tools allowed:", _tools(spec))
     if opened is None:
         return
-    yield field("Model:", opened.data["model"])
-    yield field("Endpoint:", opened.data["endpoint"])
+    yield from outside_field("Model:", opened.data["model"])
+    yield from outside_field("Endpoint:", opened.data["endpoint"])
     if opened.data["parent"] is not None:
-        yield field("Belongs to session:", opened.data["parent"])
+        yield from outside_field("Belongs to session:", opened.data["parent"])
     if opened.data["continues"] is not None:
-        yield field("Continues session:", opened.data["continues"])
+        yield from outside_field("Continues session:", opened.data["continues"])
 
 
 def _ceilings(opened: Row | None) -> str:
@@ -148,9 +148,9 @@ def _criteria(facts: Facts) -> Iterator[str]:
 
 
 def _criterion(checked: Checked) -> Iterator[str]:
-    yield f"{INDENT}{checked.result.value:<11} {word(checked.criterion.name)}"
+    yield from folded(f"{INDENT}{checked.result.value:<11} {word(checked.criterion.name)}")
     for condition in conditions(checked.criterion):
-        yield f"{INDENT}{INDENT}{condition}"
+        yield from folded(f"{INDENT}{INDENT}{condition}")
     if checked.detail is not None:
         yield from kept_text(checked.detail)
 
@@ -166,7 +166,7 @@ def _diff(facts: Facts) -> Iterator[str]:
     diff = diff_of(facts)
     yield field("First input hash:", diff.first_input)
     yield from _text("Task:", facts.task, "not recorded: only its hash is")
-    yield field("Final state origin:", diff.final_output)
+    yield from outside_field("Final state origin:", diff.final_output)
     yield from _text("Output:", facts.output, "none")
     yield from change_lines(facts.files)
     yield field("Turns completed:", str(diff.turns_completed))
@@ -203,17 +203,19 @@ def _ending(facts: Facts) -> Iterator[str]:
         return
     reason = close.data["reason"]
     yield field("Elapsed:", f"{close.data['elapsed_ms']} ms")
-    yield field("Outcome:", close.data["outcome"] + ("" if reason is None else f": {reason}"))
+    yield from outside_field("Outcome:", close.data["outcome"] + ("" if reason is None else f": {reason}"))
 
 
 def _evidence(facts: Facts) -> Iterator[str]:
-    yield from map(evidence_line, facts.rows)
+    for row in facts.rows:
+        yield from evidence_lines(row)
     yield field("Rows:", str(len(facts.rows)))
     yield field("Leaf at the cut:", facts.cut.leaf)
 
 
 def _assumptions(facts: Facts) -> Iterator[str]:
     found = assumptions(facts)
-    yield from (f"{INDENT}- {sentence}" for sentence in found)
+    for sentence in found:
+        yield from folded(f"{INDENT}- {sentence}")
     if not found:
         yield f"{INDENT}{_NO_ASSUMPTIONS}"

@@ -28,18 +28,30 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def target_of(destination: Path) -> Path:
+def target_of(destination: Path, ledger: Path) -> Path:
     """Return the destination with its parent resolved; links in the parent are followed once, now.
 
     Raises:
-        SettingError: It has no name of its own, or no folder to lie in.
+        SettingError: It has no name of its own, or no folder to lie in, or is where the ledger keeps things.
     """
     if destination.name in {"", ".."}:
         raise SettingError(f"{destination} is not the name of a new folder", hint="--to DIR, a folder to be made")
     parent = Path(os.path.realpath(destination.parent))
     if not parent.is_dir():
         raise SettingError(f"there is no folder {parent}", hint=f"mkdir -p {parent}")
-    return parent / destination.name
+    target = parent / destination.name
+    if _is_of_the_ledger(target, Path(os.path.realpath(ledger))):
+        raise SettingError(f"{target} is a place of the ledger's own", hint="name another folder with --to")
+    return target
+
+
+def _is_of_the_ledger(target: Path, ledger: Path) -> bool:
+    """Say whether SQLite or the loop would take the target for theirs: side files, and the folder of sessions."""
+    stem = ledger.name.removesuffix(".db")
+    files = (ledger.name, f"{stem}.content.db")
+    sides = {f"{name}{suffix}" for name in files for suffix in ("", "-journal", "-wal", "-shm")}
+    is_side = target.parent == ledger.parent and target.name in sides
+    return is_side or target.is_relative_to(ledger.with_name(f"{stem}.sessions"))
 
 
 def is_bundle(path: Path) -> bool:

@@ -80,13 +80,13 @@ def release(
 
     Raises:
         NotAttested: The gate stays shut; every reason is named. Or the session changed meanwhile.
-        SettingError: The destination exists, or cannot be written.
+        SettingError: The destination exists, is a place of the ledger's own, or cannot be written.
         LedgerLocked: Another release to the destination is running.
         VerificationError: Something that was signed does not hold, or a file's name cannot be released.
         KeyUnusable: The policy is not understood.
         SessionNotFoundError: No such session.
     """
-    target = target_of(Path(destination))
+    target = target_of(Path(destination), Path(ledger.db_path))
     policy = parse_policy(trust.release_policy_text, str(trust.path / "release.toml"))
     with LedgerReader(ledger.db_path) as reader:
         shown = show(*find_session(reader, trust, session, reader.path), trust, reader.read_content)

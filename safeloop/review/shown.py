@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from safeloop.errors import EncodingError, NotAttested
+from safeloop.errors import EncodingError, NotAttested, VerificationError
 from safeloop.ledger.sshsig import PublicKey
+from safeloop.ledger.visible import has_unseen
 from safeloop.review.attestation import Digests, parse_statement
 from safeloop.review.cut import later_rows, voiding_rows
 from safeloop.review.facts import Facts, ReadContent, gather
@@ -111,18 +112,33 @@ def show(record: Record, spec: SpecResult, trust: Trust, read: ReadContent) -> S
     if facts.is_whole:
         return ShownFrame(record, facts, render(facts))
     row = stored_frame(record, trust, read)
-    data = None if row is None else read(row.data["frame_text"])
-    return ShownFrame(record, facts, render(facts) if data is None else data.decode(), row)
+    return ShownFrame(record, facts, render(facts) if row is None else stored_text(row, read), row)
 
 
 def stored_frame(record: Record, trust: Trust, read: ReadContent) -> Row | None:
     """Return the attestation whose stored frame stands where the frame cannot be rendered any more.
 
-    A pinned reviewer's comes before any other: anyone who can write rows can store a text.
+    Only a pinned reviewer's signature makes it one: anyone who can write rows can store a text.
     """
-    kept = [row for row in record.kinds("attestation") if _keeps_frame(row, read)]
-    signed = (row for row in kept if _is_signed(row, record, trust))
-    return next(signed, kept[0] if kept else None)
+    kept = (row for row in record.kinds("attestation") if _keeps_frame(row, read))
+    return next((row for row in kept if _is_signed(row, record, trust)), None)
+
+
+def stored_text(row: Row, read: ReadContent) -> str:
+    """Return the frame that an attestation keeps.
+
+    Raises:
+        VerificationError: It is not UTF-8, or holds what a frame would have escaped.
+    """
+    try:
+        text: str | None = (read(row.data["frame_text"]) or b"").decode()
+    except UnicodeDecodeError:
+        text = None
+    if text is None or has_unseen(text):
+        raise VerificationError(
+            f"row {row.id}: the frame that it keeps is no text that can be shown", hint="safeloop audit"
+        )
+    return text
 
 
 def _keeps_frame(row: Row, read: ReadContent) -> bool:

@@ -6,6 +6,8 @@ outrun: what was opened is what is looked at (`fstat`) and what is used.
 
 - Symbolic links are refused wherever they stand, also when they lead back inside; so are `/proc`'s.
 - Every part must be on the folder's own device: no mounts, no `/proc`, no `/dev`.
+- The files of this process's ledgers, its lock files and its keys are refused under any name, before they are
+  opened: closing one would drop the locks that this process holds on it.
 - Only regular files are read or replaced. The last part is opened with `O_NONBLOCK`, so that a pipe without a
   writer cannot hold the run.
 - A file is written under an unfinished name in its own folder, synced, and renamed: a crash leaves the old
@@ -22,6 +24,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from safeloop.errors import SafeloopError
+from safeloop.ledger.guarded import is_guarded
 from safeloop.tools.entries import LIST_LIMIT, MAX_FOLDER_ENTRIES, Listing, entries, names_in
 from safeloop.tools.relative import name_fault, shown
 
@@ -79,6 +82,7 @@ class Root:
         """
         parts = _parts(name)
         with _explained(name), self._folder(parts[:-1]) as folder:
+            _admit_unguarded(name, os.stat(parts[-1], dir_fd=folder, follow_symlinks=False))
             descriptor = os.open(parts[-1], _READ, dir_fd=folder)
             try:
                 self._admit_file(name, os.fstat(descriptor), one_link=one_link)
@@ -140,11 +144,14 @@ class Root:
             raise RuntimeError("this folder was closed")
         here = os.open(".", _FOLDER, dir_fd=self._descriptor)
         try:
+            _admit_unguarded(".", os.fstat(here))
             for part in parts:
                 inner = _step(here, part, make=make)
                 os.close(here)
                 here = inner
-                self._admit_device(part, os.fstat(here))
+                found = os.fstat(here)
+                self._admit_device(part, found)
+                _admit_unguarded(part, found)
             yield here
         finally:
             os.close(here)
@@ -154,6 +161,7 @@ class Root:
             raise ContainmentError(f"{shown(name)}: it is on another device")
 
     def _admit_file(self, name: str, found: os.stat_result, *, one_link: bool) -> None:
+        _admit_unguarded(name, found)
         if stat.S_ISDIR(found.st_mode):
             raise ContainmentError(f"{shown(name)}: it is a folder")
         if not stat.S_ISREG(found.st_mode):
@@ -161,6 +169,11 @@ class Root:
         self._admit_device(name, found)
         if one_link and found.st_nlink != 1:
             raise ContainmentError(f"{shown(name)}: it has {found.st_nlink} links, and only 1 is allowed")
+
+
+def _admit_unguarded(name: str, found: os.stat_result) -> None:
+    if is_guarded(found):
+        raise ContainmentError(f"{shown(name)}: it belongs to a ledger, or to its keys")
 
 
 def _step(folder: int, part: str, *, make: bool) -> int:

@@ -109,7 +109,7 @@ def test_without_a_token_ceiling_nothing_is_clamped(ledger):
 
 def test_a_client_that_costs_nothing_reserves_no_money_and_any_other_an_unknown_sum(ledger):
     assert reserved(ledger, 1, Ceilings(), costs_nothing=True).intent.data["reserved_microusd"] == 0
-    assert reserved(ledger, 1, Ceilings()).intent.data["reserved_microusd"] is None
+    assert reserved(ledger, 1, Ceilings(), at=place(2)).intent.data["reserved_microusd"] is None
 
 
 def test_an_open_reservation_counts_in_full_until_it_is_settled_and_then_as_what_it_was(ledger):

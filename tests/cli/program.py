@@ -180,6 +180,20 @@ class Terminal:
         self.typed.append((len(self.seen), f"^{key}"))
         os.write(self.descriptor, bytes([ord(key) - 64]))
 
+    def leave(self, key: str) -> int:
+        """Press C or D until the program ends; gives the exit code.
+
+        More than once, because of a `^C` that comes between a prompt and the read after it Python takes note and then
+        reads on: the next one ends it.
+        """
+        self.press(key)
+        while True:
+            try:
+                self.process.wait(1)
+                return self.wait()
+            except subprocess.TimeoutExpired:
+                os.write(self.descriptor, bytes([ord(key) - 64]))
+
     def wait(self) -> int:
         """Read to the end; gives the exit code."""
         deadline = time.monotonic() + PATIENCE_S

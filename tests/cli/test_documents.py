@@ -11,7 +11,7 @@ from importlib import import_module
 import pytest
 
 from safeloop.cli.main import GROUPS
-from safeloop.cli.settings import KNOWN
+from safeloop.cli.settings import KNOWN, Settings
 from safeloop.errors import ExitCode
 from safeloop.loop import DEFAULT_MODEL
 from tests.cli.program import ROOT, Program
@@ -48,7 +48,7 @@ def test_the_page_of_settings_names_each_setting_with_its_default() -> None:
         assert (project == "no") is not known.project
         assert (project == "tightens only") is known.tightens
         assert meaning.startswith(known.meaning.partition(";")[0].partition(":")[0].split(" (")[0])
-    assert rows["model"][0].strip("`") == DEFAULT_MODEL
+    assert rows["model"][0].strip("`") == DEFAULT_MODEL == Settings(environment={}).get("model").value
 
 
 def test_the_commands_are_in_the_order_of_the_walk(kept: Program) -> None:

@@ -200,8 +200,7 @@ def test_leaving_a_prompt_records_nothing(program: Program, key: str) -> None:
         terminal.expect("What does this do?")
         terminal.type("Audit")
         terminal.expect("NOT do?")
-        terminal.press(key)
-        assert terminal.wait() == ExitCode.CANCELLED
+        assert terminal.leave(key) == ExitCode.CANCELLED
     assert "\nerror: cancelled at a prompt" in terminal.seen
     assert "Traceback" not in terminal.seen
     assert program.rows() == []
@@ -215,8 +214,7 @@ def test_leaving_the_decision_signs_nothing(program: Program, key: str) -> None:
         terminal.expect("leave? ")
         terminal.type("accept")
         terminal.expect("of its hash: ")
-        terminal.press(key)
-        assert terminal.wait() == ExitCode.CANCELLED
+        assert terminal.leave(key) == ExitCode.CANCELLED
     assert "attestation" not in program.kinds()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -71,8 +73,11 @@ def test_no_source_loosens_a_ceiling_that_another_has_set(
     found = settings_of(**{source: {name: value} for source, value in sources.items() if value is not None})
     held = getattr(found.ceilings(Ceilings(**{name: promised})), name)
     operator = next((value for value in (flag, environment, user) if value is not None), None)
-    spoken = [value for value in (operator, project, promised) if value is not None]
-    assert held == (min(spoken) if spoken else BY_NAME[name].default)
+    default = BY_NAME[name].default if operator is None and promised is None else None
+    spoken = [value for value in (operator, project, promised, default) if value is not None]
+    assert held == min(spoken)
+    shown = BY_NAME[name].default if operator is None else operator
+    assert found.get(name).value == (shown if project is None else min(shown, project))
 
 
 @pytest.mark.parametrize("known", [known for known in KNOWN if not known.project], ids=lambda known: known.name)
@@ -148,7 +153,8 @@ def test_the_project_tightens_and_does_not_loosen_a_real_run(program: Program) -
     assert program.job("--turns", "1").code == 10
     assert program.job().code == 0
     ceilings = [row["data"]["ceilings"] for row in program.rows() if row["kind"] == "open"]
-    assert ceilings[:2] == [{"turns": 1, "tokens": 15000}, {"turns": 1, "tokens": 999999}]
+    assert ceilings[:2] == [{"turns": 1, "tokens": 15000}, {"turns": 1, "tokens": 15000}]
+    assert ceilings[2] == {"turns": 5, "tokens": 15000}
 
 
 def test_no_variable_answers_for_a_person(program: Program) -> None:
@@ -173,6 +179,28 @@ def test_no_variable_answers_for_a_person(program: Program) -> None:
     assert "attestation" not in program.kinds()
 
 
+@pytest.mark.parametrize("more", ["> seen.txt", "--json 2> seen.txt", "> seen.txt 2> /dev/null"])
+def test_nobody_signs_a_frame_that_was_not_on_the_screen(kept: Program, more: str) -> None:
+    command = f"safeloop attest latest --as alice@example.org --key alice {more}"
+    with kept.terminal("bash", "-c", command) as terminal:
+        assert terminal.wait() == 13
+    assert "attestation" not in kept.kinds()
+
+
+def test_attest_as_json_shows_the_frame_on_the_terminal_and_prints_one_object(program: Program) -> None:
+    program.reviewer()
+    assert program.job().code == 0
+    command = "safeloop attest latest --as alice@example.org --key alice --json > out.json"
+    with program.terminal("bash", "-c", command) as terminal:
+        terminal.expect("[5] UNRESOLVED ASSUMPTIONS")
+        terminal.expect("leave? ")
+        terminal.type("accept")
+        terminal.expect("of its hash: ")
+        terminal.type(re.findall(r"frame sha256 ([0-9a-f]{64})", terminal.seen)[0][-4:])
+        assert terminal.wait() == 0, terminal.seen
+    assert json.loads((program.folder / "out.json").read_text())["reviewer"] == "alice@example.org"
+
+
 def test_only_the_whole_word_accepts(kept: Program) -> None:
     key = kept.folder / "alice"
     with kept.at_terminal("attest", "latest", "--as", "alice@example.org", "--key", str(key)) as terminal:
@@ -191,7 +219,6 @@ def test_what_a_person_types_that_is_not_text_is_no_answer(program: Program) -> 
         os.write(terminal.descriptor, b"\xff\xfe\n")
         terminal.expect("missing answer")
         terminal.expect("What does this do? ")
-        terminal.press("D")
-        assert terminal.wait() == 130
+        assert terminal.leave("D") == 130
     assert "Traceback" not in terminal.seen
     assert program.kinds() == []

@@ -107,6 +107,13 @@ def test_a_workspace_is_a_folder(program: Program) -> None:
         refused(program, done, f"workspace {name}", "hint: name a folder that the tools may read")
 
 
+def test_a_workspace_around_the_ledger_is_refused_and_one_beside_it_is_not(program: Program) -> None:
+    (program.folder / "ws").mkdir()
+    arguments = ("run", "--spec-file", "job.toml", "--task", "x", *SCRIPT, "--workspace")
+    refused(program, program(*arguments, "."), "ledger.db, which no tool may reach", "hint: name a folder of its own")
+    assert program(*arguments, "ws").code == 0
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"{}", b"[5]", b"\xff", b"[" * 100_000], ids=lambda data: repr(data[:9])
 )

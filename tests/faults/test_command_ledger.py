@@ -203,7 +203,7 @@ def test_a_limit_on_the_size_of_files_is_one_error(program: Program, limit: int)
     seen = set()
     for _ in range(4):
         done = program.shell(
-            f"ulimit -f {limit}; "
+            f"unset COVERAGE_PROCESS_CONFIG COVERAGE_PROCESS_START; ulimit -f {limit}; "
             "safeloop run --quiet --spec-file job.toml --task-file task --script writes.json --tokens 90000"
         )
         assert "Traceback" not in done.err

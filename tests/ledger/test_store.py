@@ -602,3 +602,27 @@ def test_the_row_of_a_draft_goes_through_every_column(path: Path) -> None:
     assert (values["turn_count"], values["token_delta"], values["pass_fail"]) == (1, data["token_delta"], 1)
     assert (values["input_hash"], values["what_it_does"], values["reviewer"]) == ("a" * 64, None, None)
     assert values["created_at"] == values["attested_at"]
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_content_that_is_a_view_without_an_end_is_refused_and_never_read(tmp_path: Path, read_only: bool) -> None:
+    path = tmp_path / "l.content.db"
+    database.create(path, schema.CONTENT_STATEMENTS, ())
+    with sql(path) as connection:
+        connection.execute("ALTER TABLE content RENAME TO other")
+        connection.execute(
+            "CREATE VIEW content AS WITH RECURSIVE t(salted_sha256, salt, bytes, type) AS (SELECT x'00', x'00', x'00', 'a' "
+            "UNION ALL SELECT * FROM t) SELECT * FROM t"
+        )
+    with contextlib.closing(ContentStore(path, read_only=read_only)) as store:
+        with pytest.raises(LedgerError, match="does not hold exactly the format's table"):
+            store.get(ONE.commitment)
+        with pytest.raises(LedgerError, match="does not hold exactly the format's table"):
+            store.put([ONE])
+
+
+@pytest.mark.parametrize("error", [UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"), OverflowError("too large")])
+def test_what_the_sqlite_module_stumbles_over_is_a_damaged_file(error: Exception) -> None:
+    with pytest.raises(LedgerError, match="l.db is damaged: ") as refused, database.translated("l.db"):
+        raise error
+    assert refused.value.exit_code == 14

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeloop.ledger import encode, escaped, parse, visible
+from safeloop.ledger.visible import has_unseen
 
 ANY_TEXT = st.text(st.characters())  # lone surrogates included
 NASTY = st.text(st.sampled_from("ab\\é\u202e\0\ud800\U000e0041\U0001f600\n\u200b…[]"))
@@ -96,3 +97,9 @@ def test_a_terminal_cannot_be_steered() -> None:
 
 def test_a_flood_of_hidden_characters_is_cut_like_any_other() -> None:
     assert len(visible("\u202e" * 200_000).encode()) <= 200
+
+
+@pytest.mark.parametrize("code", [0xFE00, 0xFE0F, 0x1BCA0, 0x1BCA3, 0x13430, 0x1345F])
+def test_a_character_that_can_carry_a_hidden_text_is_shown(code: int) -> None:
+    assert escaped(f"a{chr(code)}") == f"a\\u{{{code:x}}}"
+    assert has_unseen(chr(code)) and not has_unseen("a\\b\n\t")

@@ -15,13 +15,15 @@ from tests.loop.playing import Counting, Player, content_of, kinds, loop_of, onl
 
 
 def test_the_open_row_binds_the_spec_the_task_and_the_effective_ceilings(ledger, tmp_path):
-    loop_of(ledger, Player(reply("done")), workspace=tmp_path).run("do it")
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    loop_of(ledger, Player(reply("done")), workspace=workspace).run("do it")
     spec, opened = ledger.rows("s")[:2]
     assert spec.data == to_row(spec_of("s"))
     data = opened.data
     assert (data["spec"], data["ceilings"], data["endpoint"]) == (spec.leaf, {"turns": 5, "tokens": 15_000}, "Player")
     assert content_of(ledger, data["task"]) == b"do it"
-    assert content_of(ledger, data["workspace"]) == str(tmp_path).encode()
+    assert content_of(ledger, data["workspace"]) == str(workspace).encode()
     assert data["software"].startswith("safeloop ")
 
 

@@ -318,3 +318,25 @@ def test_every_iteration_is_included_and_never_less_than_the_totals(iterations, 
 def test_usage_is_never_negative_nor_absurd(source):
     usage = read_usage(source, beside_content=True)
     assert usage is None or 0 < usage.total <= 3 * 10**9
+
+
+class Liar(int):
+    def __int__(self):
+        return 0
+
+    def __le__(self, other):
+        return True
+
+    __ge__ = __le__
+
+
+@pytest.mark.parametrize("usage", [
+    Usage(), Usage(input=-5), Usage(input=2**60), Usage(output=1, thinking=2), Usage(input=Liar(-5)), Usage(input="5"),
+])
+def test_a_usage_that_cannot_be_believed_is_not_believed_from_a_reply_either(usage):
+    assert read_reply(Reply((TEXT,), "end_turn", usage, None, b"{}")).usage is None
+
+
+def test_a_number_that_lies_about_itself_is_counted_as_what_it_is():
+    reply = Reply((TEXT,), "end_turn", Usage(input=Liar(5)), None, b"{}")
+    assert str(read_reply(reply).usage.input) == "5" and type(read_reply(reply).usage.input) is int

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from safeloop.errors import VerificationError
-from safeloop.ledger import LedgerRow, encode
+from safeloop.ledger import LedgerRow, encode, escaped
 from safeloop.review.facts import Erased, gather
 from safeloop.review.frame import diff_of, frame_of, render
+from safeloop.review.layout import block
 from safeloop.spec import Ceilings, Criterion, ToolGrant
 from tests.review.sessions import PaperLedger, SessionBuilder, completed, facts_of, paper
 
@@ -129,9 +130,39 @@ def test_no_character_that_steers_a_terminal_or_hides_reaches_the_frame():
 
 def test_a_tool_named_like_columns_cannot_add_columns_to_the_evidence():
     builder = paper().spec().open().turn().tool('x tokens=0 PASS "', error="E").close()
-    line = next(line for line in render(facts_of(builder)).split("\n") if "kind=tool " in line)
+    text = unfolded(render(facts_of(builder)))
+    line = next(line for line in text.split("\n") if "kind=tool " in line)
     assert 'state="x tokens=0 PASS \\"" ' in line
     assert line.endswith(" FAIL")
+
+
+def unfolded(text: str) -> str:
+    return text.replace("\n    \\ ", "")
+
+
+def columns(line: str) -> int:
+    return sum(8 if each == "\t" else 1 if each.isascii() else 2 for each in line)
+
+
+@pytest.mark.parametrize("pad", [" ", "x", "\u5b57", "\t", "\u202e", "\\"])
+def test_no_padding_makes_a_terminal_of_80_columns_show_a_heading_at_its_edge(pad: str):
+    evil = pad * 74 + HEADINGS[4].ljust(80) + NOTHING + pad * 900
+    name = "n" * 60 + HEADINGS[4].ljust(80) + NOTHING
+    builder = paper().spec(evil, evil, evil, criteria=(Criterion(name, "a.md", contains=(evil,)),),
+                           tools=ToolGrant((), ("n" * 30 + HEADINGS[4], "m" * 30 + HEADINGS[4])))
+    builder.open(evil, model=name, endpoint=name, continues=name, parent=name).turn(evil)
+    builder.tool(name, error=name, result=evil).breach(name).check(name, passed=False, detail=evil)
+    text = render(facts_of(builder.close("breached", reason=name, output=evil, files={evil: (b"", evil.encode())})))
+    ours = re.compile(r"    ((First input hash:|Leaf at the cut:|  (before|after), SHA-256:) |row=\d+ .* state=[\w-]+ )")
+    assert [line for line in text.split("\n") if columns(line) > 78 and not ours.match(line)] == []
+    assert NOTHING not in text.split("\n")
+    assert f"    | {escaped(evil, keep_lines=True)}\n" in unfolded(text)
+
+
+@given(st.text(st.sampled_from("ab \n\t\\|\u5b57"), max_size=400), st.text(st.sampled_from("ab \n\\|"), max_size=400))
+def test_a_broken_text_is_still_told_from_every_other(one: str, other: str):
+    assert unfolded("\n".join(block(one))).replace("\n    | ", "\n") == "    | " + escaped(one, keep_lines=True)
+    assert (block(one) == block(other)) == (one == other)
 
 
 def test_output_that_is_not_utf_8_is_shown_byte_by_byte():

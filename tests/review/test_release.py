@@ -618,9 +618,24 @@ def test_what_comes_to_lie_at_the_destination_while_the_bundle_is_built_stays_th
 # Two at once, and strangers' folders.
 
 
+@pytest.mark.parametrize("name", [
+    "ledger.db-journal", "ledger.db-wal", "ledger.db-shm", "ledger.content.db", "ledger.content.db-journal",
+    "ledger.content.db-wal", "ledger.sessions", "ledger.sessions/x",
+])
+def test_a_place_of_the_ledgers_own_is_no_destination(office: Office, name: str) -> None:
+    session = office.accepted(FILES)
+    beside = Path(office.ledger.db_path).parent
+    (beside / "ledger.sessions").mkdir(exist_ok=True)
+    (office.out / "link").symlink_to(beside)
+    for place in (beside / name, office.out / "link" / name):
+        with pytest.raises(SettingError, match="a place of the ledger's own"):
+            office.release(session, place)
+    assert office.rows(session) == []
+
+
 def test_two_releases_to_one_destination_do_not_meet(office: Office) -> None:
     session = office.accepted(FILES)
-    target = target_of(office.out / "out")
+    target = target_of(office.out / "out", office.ledger.db_path)
     with held(target), pytest.raises(LedgerLocked, match="another release"):
         office.release(session)
     assert office.rows(session) == []
@@ -659,7 +674,7 @@ def test_a_work_folder_that_another_release_clears_away_is_made_again(
 
 
 def work_folder(office: Office) -> Path:
-    with held(target_of(office.out / "out")):
+    with held(target_of(office.out / "out", office.ledger.db_path)):
         (found,) = office.out.glob(".safeloop-release-*")
     return found
 

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import sqlite3
 import subprocess
@@ -30,11 +31,15 @@ from safeloop.ledger.store.contents import content_path
 from safeloop.ledger.trust import load_trust
 from safeloop.review.attestation import parse_statement
 from safeloop.review.frame import render
+from safeloop.review.shown import stored_text
+from safeloop.review.signers import sign_statement
 from safeloop.review.signing import attest_unsigned
 from safeloop.review.status import status_lines
 from safeloop.spec import SpecDraft, record
 from tests.review import attacks
 from tests.review.sessions import ANSWERS, SessionBuilder, completed
+
+ALICE = "alice@example.org"
 
 
 @pytest.fixture
@@ -375,10 +380,14 @@ def test_missing_content_without_an_erase_row_refuses_to_render(ledger, surface,
         surface.render(builder.session)
 
 
-def test_after_an_erasure_the_frame_of_an_earlier_attestation_stands_and_nobody_attests_again(ledger, surface, path):
+def test_after_an_erasure_the_frame_of_an_earlier_attestation_stands_and_nobody_attests_again(
+    ledger, surface, path, reviewer
+):
     builder = completed(ledger)
     before = surface.render(builder.session)
-    first = surface.attest(builder.session, "alice")
+    key = reviewer(ALICE)
+    first = surface.attest_signed(
+        surface.show(builder.session), "accept", ALICE, sign=lambda data: sign_statement(data, key))
     builder.erase(builder.last.data["output"])
     forget(path, builder.rows[-2].data["output"])
     shown = surface.show(builder.session)
@@ -396,6 +405,27 @@ def test_after_an_erasure_without_attestation_what_is_left_is_shown(ledger, surf
     assert "(erased by row 13: 12 bytes)" in surface.render(builder.session)
     said = status_lines(surface.show(builder.session))[-1]
     assert said.startswith("content was erased: the frame is shown with what is left")
+
+
+@pytest.mark.parametrize("lie", [b"safeloop frame v1\nall is well\n", b"\xff\xfe", b"\x1b[2J"])
+def test_a_frame_that_no_pinned_reviewer_signed_is_never_shown(ledger, surface, path, lie):
+    builder = completed(ledger)
+    surface.attest(builder.session, "alice")
+    data, stored = ledger.rows(builder.session)[-1].data, ledger.content(lie, "text/plain")
+    builder.row("attestation", data | {"frame": hashlib.sha256(lie).hexdigest(), "frame_text": stored.commitment}, stored)
+    builder.erase(builder.rows[11].data["output"])
+    forget(path, builder.rows[11].data["output"])
+    shown = surface.show(builder.session)
+    assert shown.stored_in is None and "(erased by row" in shown.text
+
+
+@pytest.mark.parametrize("kept", [b"\xff\xfe", b"safeloop frame v1\n\x1b[2J", b"x\xef\xb8\x8f"])
+def test_a_signed_frame_that_cannot_be_shown_is_refused(ledger, surface, path, reviewer, kept):
+    key, builder = reviewer(ALICE), completed(ledger)
+    surface.attest_signed(surface.show(builder.session), "accept", ALICE, sign=lambda each: sign_statement(each, key))
+    row = ledger.rows(builder.session)[-1]
+    with pytest.raises(VerificationError, match=f"row {row.id}: the frame that it keeps is no text"):
+        stored_text(row, lambda commitment: kept)
 
 
 def test_a_stored_text_that_is_not_the_frame_that_was_attested_does_not_stand(ledger, surface, path):

@@ -48,7 +48,7 @@ def demo(desk: Desk, page: str | None, folder: Path | None) -> int:
     address, data = fetch_page(page)
     stage = set_up(folder, data)
     walk = _Walk(desk, stage)
-    walk.promise(address, len(data))
+    walk.promise(page or f"the bundled one, from {address}", len(data))
     session = walk.run()
     walk.stop_early()
     walk.review(session)

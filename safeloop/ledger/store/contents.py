@@ -30,6 +30,7 @@ class ContentStore:
         self, path: Path | None, *, read_only: bool = False, timeout_s: float = database.BUSY_TIMEOUT_S
     ) -> None:
         self._name: Path | str = path or ":memory:"
+        self._is_ours = False
         self._connection: sqlite3.Connection | None
         if path is None:
             self._connection = database.connect_memory()
@@ -54,6 +55,7 @@ class ContentStore:
         if not values:
             return
         connection = self._opened()
+        self._require_table(connection)
         with database.translated(self._name):
             try:
                 connection.execute("BEGIN IMMEDIATE")
@@ -73,9 +75,11 @@ class ContentStore:
 
         Raises:
             VerificationError: What is here is not what was committed.
+            LedgerError: The file is damaged, or is not made as the format says.
         """
         if self._connection is None:
             return None
+        self._require_table(self._connection)
         with database.translated(self._name):
             found = self._connection.execute(
                 "SELECT salt, bytes FROM content WHERE salted_sha256 = ?",
@@ -90,6 +94,19 @@ class ContentStore:
     def fold_log(self) -> None:
         """Fold the write-ahead log into the file; only under the writers' lock."""
         database.fold_log(self._name, self._opened())
+
+    def _require_table(self, connection: sqlite3.Connection) -> None:
+        """Refuse anything but the format's own table: a view of its name may have no end."""
+        if self._is_ours:
+            return
+        with database.translated(self._name):
+            found = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid")
+            statements = tuple(sql for (sql,) in found)
+        if statements != schema.CONTENT_STATEMENTS:
+            raise LedgerError(
+                f"{self._name} does not hold exactly the format's table of content", hint="restore it from a backup"
+            )
+        self._is_ours = True
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:

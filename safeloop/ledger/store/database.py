@@ -30,6 +30,9 @@ def translated(path: Path | str) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _explained(path, error) from error
+    except (UnicodeDecodeError, OverflowError) as error:
+        # The module itself stumbles over names that are not UTF-8 and over numbers beyond 64 bits.
+        raise _damaged(path, str(error)) from error
 
 
 def connect(path: Path, timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection:
@@ -233,7 +236,11 @@ def _explained(path: Path | str, error: sqlite3.Error) -> LedgerError:
     if code == sqlite3.SQLITE_NOTADB:
         return LedgerError(f"{path} is not a database", hint="choose another path with --ledger, or restore a backup")
     if code == sqlite3.SQLITE_CORRUPT:
-        return LedgerError(f"{path} is damaged: {words}", hint=f"safeloop audit --ledger {path}, and restore a backup")
+        return _damaged(path, words)
     if code == sqlite3.SQLITE_CANTOPEN:
         return LedgerError(f"{path} cannot be opened: {words}", hint=f"ls -l {path}")
     return LedgerError(f"{path}: {words}", hint=f"safeloop audit --ledger {path}")
+
+
+def _damaged(path: Path | str, words: str) -> LedgerError:
+    return LedgerError(f"{path} is damaged: {words}", hint=f"safeloop audit --ledger {path}, and restore a backup")
