@@ -12,7 +12,6 @@ from typing import Any, TextIO
 
 import click
 
-from safeloop.errors import ExitCode
 from safeloop.ledger.visible import escaped
 
 JSON_VERSION = 1
@@ -136,11 +135,6 @@ def has_terminal() -> bool:
 def is_shown(*, err: bool) -> bool:
     """Say whether what is printed to stdout, or to stderr, is seen by a person."""
     return (sys.stderr if err else sys.stdout).isatty()
-
-
-def exit_code(code: ExitCode) -> int:
-    """Return what a command returns to end with this code."""
-    return int(code)
 
 
 def _line(value: Mapping[str, Any]) -> str:

@@ -36,9 +36,8 @@ def test_1_what_nobody_foresaw(kept: Program) -> None:
 
 
 def test_2_usage_and_missing_settings(program: Program) -> None:
-    for arguments in (("bogus",), ("run",), ("release", "latest"), ("init", "--x"), ("run", "a", "--spec-file", "b"),
-                      ("run", "--spec-file", "job.toml"), ("run", "--spec-file", "job.toml", "--task", "x"),
-                      ("attest",), ("attest", "--signature", "x"), (), ("ledger",), ("key", "hide")):  # fmt: skip
+    for arguments in ((), ("bogus",), ("ledger",), ("release", "latest"), ("run", "a", "--spec-file", "b"),
+                      ("run", "--spec-file", "job.toml", "--task", "x"), ("attest", "--signature", "x")):  # fmt: skip
         assert program(*arguments).code == ExitCode.USAGE, arguments
     assert program.rows() == []
 

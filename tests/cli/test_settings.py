@@ -98,12 +98,12 @@ def test_a_project_never_says_who_is_trusted(known: Known) -> None:
     ids=lambda text: text[:20],
 )  # fmt: skip
 @pytest.mark.parametrize("where", ["safeloop.toml", "home/.config/safeloop/config.toml"])
-def test_a_file_that_means_nothing_is_refused_by_name(program: Program, text: str, said: str, where: str) -> None:
-    path = program.folder / where
+def test_a_file_that_means_nothing_is_refused_by_name(tmp_path: Path, text: str, said: str, where: str) -> None:
+    path = tmp_path / where
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     with pytest.raises(SettingError, match=said) as refused:
-        Settings(environment={"HOME": str(program.folder / "home")}, folder=program.folder)
+        Settings(environment={"HOME": str(tmp_path / "home")}, folder=tmp_path)
     assert path.name in str(refused.value)
     assert refused.value.hint or "must be" in str(refused.value)
 

@@ -64,8 +64,7 @@ def test_quiet_audit_is_loud_when_something_is_false(program: Program) -> None:
     assert "has no rows" in done.out
 
 
-@pytest.mark.parametrize("command", [("log",), ("log", "--json"), ("help", "verify"), ("--help",), ("run", "--help")],
-                         ids=" ".join)  # fmt: skip
+@pytest.mark.parametrize("command", [("log",), ("help", "verify"), ("run", "--help")], ids=" ".join)
 def test_a_reader_that_has_had_enough_gets_no_traceback(kept: Program, command: tuple[str, ...]) -> None:
     read, write = subprocess.PIPE, subprocess.PIPE
     process = subprocess.Popen(
@@ -86,7 +85,7 @@ def test_the_first_line_of_a_pipe_is_whole(kept: Program) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["log", "log --json", "checkpoint", "--help", "help verify", "config", "review latest"]
+    "command", ["log --json", "checkpoint", "--help", "help verify"]
 )
 def test_a_full_disk_under_stdout_is_one_error(kept: Program, command: str) -> None:
     done = kept.shell(f"safeloop {command} >/dev/full")
@@ -132,16 +131,13 @@ def test_a_task_from_a_closed_stdin_is_an_empty_task(program: Program) -> None:
     assert done.err.startswith("error: the task is empty")
 
 
-@pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"},
-                                         {"LC_ALL": "C", "LANG": "C"}, {"LC_ALL": "POSIX", "PYTHONUTF8": "0"},
-                                         {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
-                         ids=str)  # fmt: skip
-def test_frames_and_checkpoints_have_the_same_bytes_under_every_locale(
-    kept: Program, environment: dict[str, str]
-) -> None:
-    for command in (("checkpoint",), ("review", "latest")):
+@pytest.mark.parametrize("command", [("checkpoint",), ("review", "latest")], ids=" ".join)
+def test_frames_and_checkpoints_have_the_same_bytes_under_every_locale(kept: Program, command: tuple[str, ...]) -> None:
+    plain = kept(*command).out
+    for environment in ({"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}, {"LC_ALL": "C", "LANG": "C"},
+                        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}):  # fmt: skip
         done = kept(*command, env=environment)
-        assert (done.code, done.out) == (0, kept(*command).out)
+        assert (done.code, done.out) == (0, plain), environment
 
 
 def test_an_ascii_terminal_gets_escapes_and_no_exception(kept: Program) -> None:
