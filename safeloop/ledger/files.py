@@ -202,12 +202,14 @@ class SharedFiles:
             self._closed = True
             self._let_go()
 
-    def before_fork(self) -> None:
-        """Wait for the thread that has the files, close them, and keep other threads away until `after_fork`."""
-        self._lock.acquire()
+    def before_fork(self) -> bool:
+        """Close the files and keep other threads away until `after_fork`; False if a thread has them for longer."""
+        if not self._lock.acquire(timeout=_TRY_S):
+            return False
         _HELD.append(self)
         if not self._busy and self._site.path is not None:
             self._let_go()
+        return True
 
     def after_fork(self) -> None:
         """Let other threads go on; the files are opened when they are next needed."""
@@ -219,6 +221,7 @@ class SharedFiles:
             files.close()
 
 
+_TRY_S = 0.05
 _FORKING = threading.RLock()  # one fork at a time
 _LISTING = threading.RLock()  # for moments only: who opens a ledger must not wait for a fork that waits for them
 _SHARED: weakref.WeakSet[SharedFiles] = weakref.WeakSet()
@@ -227,17 +230,26 @@ _HELD: list[SharedFiles] = []
 
 def _before_fork() -> None:
     _FORKING.acquire()
+    # All or none: a thread that has one ledger may need another, if only because a ledger is collected there. Whoever
+    # held one while waiting for the next could wait for a thread that waits for the first.
+    while not _hold_all():
+        _release_held()
+
+
+def _hold_all() -> bool:
     with _LISTING:
-        present = tuple(_SHARED)
-    for shared in present:
-        shared.before_fork()
-    _LISTING.acquire()
+        present = tuple(_SHARED)  # strong references: none is collected while it is held
+    return all(shared.before_fork() for shared in present) and _LISTING.acquire(timeout=_TRY_S)
+
+
+def _release_held() -> None:
+    while _HELD:
+        _HELD.pop().after_fork()
 
 
 def _after_fork() -> None:
     _LISTING.release()
-    while _HELD:
-        _HELD.pop().after_fork()
+    _release_held()
     _FORKING.release()
 
 

@@ -29,8 +29,14 @@ class Guard:
 
 _LOCK = threading.Lock()
 _GUARDS: weakref.WeakSet[Guard] = weakref.WeakSet()
-# A child made while another thread held the lock could never take it.
-os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
+
+
+def _renew_lock() -> None:
+    global _LOCK  # noqa: PLW0603 - a child made while another thread held the lock could never take it
+    _LOCK = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
 
 
 def guard(paths: Iterable[Path]) -> Guard:
