@@ -7,17 +7,17 @@ from pathlib import Path
 import click
 
 from safeloop.cli.deciding import ask_decision
-from safeloop.cli.keeping import read_text
+from safeloop.cli.inputs import read_text
 from safeloop.cli.options import Desk, common
 from safeloop.cli.screen import has_terminal, is_shown
 from safeloop.cli.sessions import resolve
 from safeloop.cli.words import plural
 from safeloop.errors import NeedsTerminal, SettingError
 from safeloop.review import AttestationResult, ReviewSurface
-from safeloop.review.release import release as release_session
-from safeloop.review.shown import ShownFrame
-from safeloop.review.signers import sign_statement
-from safeloop.review.status import status_lines
+from safeloop.review.attesting.signers import sign_statement
+from safeloop.review.framing.shown import ShownFrame
+from safeloop.review.framing.status import status_lines
+from safeloop.review.releasing.release import release as release_session
 
 _FILE = click.Path(path_type=Path)
 

@@ -17,8 +17,8 @@ from safeloop.errors import VerificationError
 from safeloop.ledger import Row
 from safeloop.ledger.rows import LEDGER_SESSION, parse_row
 from safeloop.review.cut import cut_of, is_governed
-from safeloop.review.facts import check_form
-from safeloop.review.policy import ReleasePolicy
+from safeloop.review.framing.facts import check_form
+from safeloop.review.releasing.policy import ReleasePolicy
 from safeloop.spec import spend_of
 
 if TYPE_CHECKING:

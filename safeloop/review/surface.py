@@ -16,14 +16,14 @@ from safeloop.ledger.note import verify_checkpoint
 from safeloop.ledger.reader import LedgerReader
 from safeloop.ledger.site import MEMORY
 from safeloop.ledger.trust import Trust, load_trust
-from safeloop.review import signing
-from safeloop.review.attestation import AttestationResult, parse_statement
-from safeloop.review.facts import check_form
-from safeloop.review.frame import ReviewFrame, frame_of
-from safeloop.review.promise import find_session
+from safeloop.review.attesting import signing
+from safeloop.review.attesting.attestation import AttestationResult, parse_statement
+from safeloop.review.attesting.signers import as_armor
+from safeloop.review.framing.facts import check_form
+from safeloop.review.framing.frame import ReviewFrame, frame_of
+from safeloop.review.framing.promise import find_session
+from safeloop.review.framing.shown import ShownFrame, show
 from safeloop.review.record import Record, load_record
-from safeloop.review.shown import ShownFrame, show
-from safeloop.review.signers import as_armor
 
 FilePath = str | os.PathLike[str]
 Clock = Callable[[], datetime]

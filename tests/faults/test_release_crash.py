@@ -25,7 +25,7 @@ from safeloop.ledger.note import parse_receipt, verify_receipt
 from safeloop.ledger.rows import parse_row
 from safeloop.ledger.trust import REVIEW_NAMESPACE, add_reviewer
 from safeloop.review import ReviewSurface
-from safeloop.review.release import release
+from safeloop.review.releasing.release import release
 from tests.review.sessions import SessionBuilder
 
 ALICE = "alice@example.org"

@@ -10,10 +10,10 @@ import pytest
 
 from safeloop.errors import KeyUnusable, LedgerError, LedgerNotFound, ProofError, StateMismatch, VerificationError
 from safeloop.ledger import Ledger
-from safeloop.ledger.adoption import adopt
 from safeloop.ledger.keys import KeyFolder
 from safeloop.ledger.reader import LedgerReader
 from safeloop.ledger.state import read_state, state_path
+from safeloop.ledger.upkeep.adoption import adopt
 from tests.ledger.making import add
 
 

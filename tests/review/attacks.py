@@ -24,8 +24,8 @@ from safeloop.ledger.note import Checkpoint, Verifier, parse_checkpoint, sign_ch
 from safeloop.ledger.reader import LedgerReader
 from safeloop.ledger.state import State, read_state, state_path
 from safeloop.ledger.trust import Trust, load_trust
-from safeloop.review.audit import audit
-from safeloop.review.verdict import AuditReport
+from safeloop.review.auditing.audit import audit
+from safeloop.review.auditing.verdict import AuditReport
 
 Sealed = tuple[bytes, bytes]
 OWN = "the state that the key folder holds"

@@ -22,7 +22,7 @@ from safeloop.ledger.content import BYTES, JSON, TEXT, manifest
 from safeloop.ledger.keys import SigningKey
 from safeloop.ledger.rows import NO_ROW, encode_body, parse_row, timestamp
 from safeloop.review.cut import cut_of
-from safeloop.review.facts import Facts, gather
+from safeloop.review.framing.facts import Facts, gather
 from safeloop.spec import Ceilings, Criterion, SpecDraft, SpecResult, ToolGrant, from_row, spend_of, to_row
 
 Files = Mapping[str, tuple[bytes | None, bytes]]

@@ -17,11 +17,11 @@ from safeloop.ledger.note import Checkpoint, sign_checkpoint
 from safeloop.ledger.reader import LedgerReader
 from safeloop.ledger.sshsig import PublicKey
 from safeloop.ledger.trust import load_trust
-from safeloop.review.attestation import Digests, Statement, parse_statement, statement
-from safeloop.review.judgement import Claim, Invalid, check_attestation, check_claim
+from safeloop.review.attesting.attestation import Digests, Statement, parse_statement, statement
+from safeloop.review.attesting.judgement import Claim, Invalid, check_attestation, check_claim
+from safeloop.review.attesting.signers import sign_statement
+from safeloop.review.attesting.sums import sums
 from safeloop.review.record import load_record
-from safeloop.review.signers import sign_statement
-from safeloop.review.sums import sums
 from safeloop.review.surface import ReviewSurface
 from safeloop.spec import SpecDraft, record
 from tests.review import attacks

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safeloop.review.diff import LONGEST_SHOWN, diff_lines, is_binary, shown_part
+from safeloop.review.framing.diff import LONGEST_SHOWN, diff_lines, is_binary, shown_part
 
 LINE = st.sampled_from(["a\n", "b\n", "\n", "-a\n", "+b\n", " \n", "@@ -1 +1 @@\n", "a\u2028b\r\n"])
 LINES = st.lists(LINE, max_size=30)

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from safeloop.errors import VerificationError
 from safeloop.ledger import LedgerRow, encode, escaped
-from safeloop.review.facts import Erased, gather
-from safeloop.review.frame import diff_of, frame_of, render
-from safeloop.review.layout import block
+from safeloop.review.framing.facts import Erased, gather
+from safeloop.review.framing.frame import diff_of, frame_of, render
+from safeloop.review.framing.layout import block
 from safeloop.spec import Ceilings, Criterion, ToolGrant
 from tests.review.sessions import PaperLedger, SessionBuilder, completed, facts_of, paper
 

@@ -14,11 +14,11 @@ from safeloop.ledger import Ledger, Row
 from safeloop.ledger.note import Checkpoint
 from safeloop.ledger.sshsig import PLAIN, PublicKey
 from safeloop.review import ReviewSurface
-from safeloop.review.gate import Judged, Verdict, decide, judge_attestations
-from safeloop.review.judgement import Invalid
-from safeloop.review.policy import ReleasePolicy
+from safeloop.review.attesting.judgement import Invalid
+from safeloop.review.attesting.signers import sign_statement
 from safeloop.review.record import Record
-from safeloop.review.signers import sign_statement
+from safeloop.review.releasing.gate import Judged, Verdict, decide, judge_attestations
+from safeloop.review.releasing.policy import ReleasePolicy
 from tests.review.sessions import SessionBuilder, completed, paper
 
 FRAME = hashlib.sha256(b"the frame").hexdigest()

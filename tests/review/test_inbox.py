@@ -12,10 +12,10 @@ from safeloop.errors import VerificationError
 from safeloop.ledger import Ledger
 from safeloop.ledger.reader import LedgerReader
 from safeloop.review import ReviewSurface
+from safeloop.review.attesting.signers import sign_statement
 from safeloop.review.inbox import Item, State, item_of, waiting
-from safeloop.review.policy import ReleasePolicy
-from safeloop.review.release import release
-from safeloop.review.signers import sign_statement
+from safeloop.review.releasing.policy import ReleasePolicy
+from safeloop.review.releasing.release import release
 from tests.review.sessions import SessionBuilder, completed, paper
 
 ALICE, BOB = "alice@example.org", "bob@example.org"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeloop.errors import EncodingError, KeyUnusable
-from safeloop.review.policy import MOST_ACCEPTS, ReleasePolicy, parse_policy, read_canonical
+from safeloop.review.releasing.policy import MOST_ACCEPTS, ReleasePolicy, parse_policy, read_canonical
 
 NAME = "/etc/safeloop/trust/release.toml"
 

@@ -26,11 +26,11 @@ from safeloop.ledger.note import parse_receipt, verify_checkpoint, verify_receip
 from safeloop.ledger.rows import parse_row
 from safeloop.ledger.store.contents import content_path
 from safeloop.review import ReviewSurface
-from safeloop.review.bundle import require_plain_names
-from safeloop.review.placing import held, is_bundle, target_of
-from safeloop.review.policy import ReleasePolicy
-from safeloop.review.release import Released, release
-from safeloop.review.signers import sign_statement
+from safeloop.review.attesting.signers import sign_statement
+from safeloop.review.releasing.bundle import require_plain_names
+from safeloop.review.releasing.placing import held, is_bundle, target_of
+from safeloop.review.releasing.policy import ReleasePolicy
+from safeloop.review.releasing.release import Released, release
 from tests.review.sessions import Files, SessionBuilder, completed
 
 ALICE, BOB = "alice@example.org", "bob@example.org"

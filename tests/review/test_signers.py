@@ -6,8 +6,8 @@ import pytest
 
 from safeloop.errors import EncodingError, KeyUnusable
 from safeloop.ledger import sshsig
-from safeloop.review import signers
-from safeloop.review.signers import as_armor, sign_statement
+from safeloop.review.attesting import signers
+from safeloop.review.attesting.signers import as_armor, sign_statement
 
 STATEMENT = b'{"_type":"https://in-toto.io/Statement/v1"}'
 ALICE = "alice@example.org"

@@ -29,12 +29,12 @@ from safeloop.errors import (
 from safeloop.ledger.keys import KeyFolder
 from safeloop.ledger.store.contents import content_path
 from safeloop.ledger.trust import load_trust
-from safeloop.review.attestation import parse_statement
-from safeloop.review.frame import render
-from safeloop.review.shown import stored_text
-from safeloop.review.signers import sign_statement
-from safeloop.review.signing import attest_unsigned
-from safeloop.review.status import status_lines
+from safeloop.review.attesting.attestation import parse_statement
+from safeloop.review.attesting.signers import sign_statement
+from safeloop.review.attesting.signing import attest_unsigned
+from safeloop.review.framing.frame import render
+from safeloop.review.framing.shown import stored_text
+from safeloop.review.framing.status import status_lines
 from safeloop.spec import SpecDraft, record
 from tests.review import attacks
 from tests.review.sessions import ANSWERS, SessionBuilder, completed

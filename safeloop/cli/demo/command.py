@@ -23,10 +23,10 @@ from safeloop.ledger.trust import load_trust
 from safeloop.loop import AgentLoop, LoopResult
 from safeloop.models.offline import MODEL, OfflineAuditor
 from safeloop.review import ReviewSurface
-from safeloop.review.audit import audit
-from safeloop.review.release import release
-from safeloop.review.signers import sign_statement
-from safeloop.review.verdict import AuditReport, render_report
+from safeloop.review.attesting.signers import sign_statement
+from safeloop.review.auditing.audit import audit
+from safeloop.review.auditing.verdict import AuditReport, render_report
+from safeloop.review.releasing.release import release
 from safeloop.spec import SpecResult, read_spec_file, record
 from safeloop.tools import Root, file_tools
 

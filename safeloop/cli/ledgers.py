@@ -1,0 +1,30 @@
+"""`ledger`: keep a ledger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from safeloop.cli.inputs import read_text
+from safeloop.cli.options import Desk, common
+from safeloop.ledger.upkeep.adoption import adopt
+
+
+@click.group()
+def ledger() -> None:
+    """Keep a ledger."""
+
+
+@ledger.command("adopt")
+@click.option("--checkpoint", required=True, metavar="FILE", help="A checkpoint that you kept.")
+@common()
+def adopt_command(desk: Desk, checkpoint: str) -> None:
+    """Take over a ledger that was moved, restored or brought from another machine.
+
+    The ledger must extend the checkpoint; what came after it is taken on your word, and a row says so.
+    """
+    row = adopt(desk.settings.ledger, read_text(Path(checkpoint), "checkpoint"), keys=desk.settings.keys)
+    desk.screen.result(
+        f"adopted {desk.settings.ledger}, row {row.id}", {"ledger": str(desk.settings.ledger), "row": row.id}
+    )

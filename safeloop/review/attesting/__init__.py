@@ -1,0 +1,1 @@
+"""A reviewer's statement: made, signed, and judged."""

@@ -1,0 +1,162 @@
+"""Whether an attestation counts: a pure rule, and the one that gate, audit and release share.
+
+An attestation counts if a pinned reviewer, never the operator, signed exactly this frame of exactly this session.
+Everything that its row says must be what the statement says, and the statement must be about these rows: a row can
+be written by the operator, a signature cannot. Nor can an old accept be put in place of a newer reject: an
+accept that was stated no later than something its key signed in an earlier row counts for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from safeloop.errors import EncodingError, VerificationError
+from safeloop.ledger import sshsig
+from safeloop.ledger.kinds import check_data
+from safeloop.ledger.note import parse_checkpoint
+from safeloop.ledger.sshsig import PublicKey
+from safeloop.ledger.trust import REVIEW_NAMESPACE, Trust
+from safeloop.review.attesting.attestation import Digests, Statement, parse_statement
+from safeloop.review.cut import cut_of, voiding_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from safeloop.ledger import Row
+    from safeloop.review.record import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """Why an attestation counts for nothing, as a clause."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An attestation before or after it has become a row.
+
+    Attributes:
+        data: The data of the row.
+        size: Rows of the ledger before it: an upper bound of what its checkpoint can have seen.
+    """
+
+    data: Mapping[str, Any]
+    size: int
+
+
+def check_attestation(
+    row: Row, record: Record, frame_hash: str, sums_hash: str, output_hash: str | None, trust: Trust, at: datetime
+) -> PublicKey | Invalid:
+    """Return the key of the reviewer whose attestation this is, or why it counts for nothing.
+
+    Args:
+        row: An `attestation` row of the record.
+        record: The verified session.
+        frame_hash: SHA-256 of the frame as it is rendered now, hex.
+        sums_hash: The same of `SHA256SUMS`.
+        output_hash: The same of the output; None where there is none.
+        trust: Who may review.
+        at: The moment at which the reviewer's key must be pinned, aware: now for a release, the row's for an audit.
+    """
+    cut = cut_of(record.rows)
+    if row not in record.rows or row.kind != "attestation" or cut is None or row.n <= cut.n:
+        return Invalid("it is no attestation of this session after its cut")
+    return check_claim(Claim(row.data, row.idx), record, Digests(frame_hash, sums_hash, output_hash), trust, at)
+
+
+def check_claim(
+    claim: Claim, record: Record, digests: Digests, trust: Trust, at: datetime
+) -> PublicKey | Invalid:
+    """Judge an attestation that may not be a row yet; the other arguments are those of `check_attestation`."""
+    key = _signer(claim, record, digests, trust, at)
+    if isinstance(key, Invalid) or claim.data["decision"] == "reject":
+        return key  # a reject always counts: whoever repeats one can only keep the gate shut
+    stated_at = parse_statement(claim.data["statement"].encode()).stated_at
+    for row in record.kinds("attestation"):
+        if row.idx >= claim.size or row.data.get("signature") is None:
+            continue
+        other = _signer(Claim(row.data, row.idx), record, digests, trust, at)
+        if isinstance(other, PublicKey) and other.raw == key.raw and _stated_at(row) >= stated_at:
+            return Invalid(f"the same key signed row {row.id}, which was stated no earlier")
+    return key
+
+
+def _stated_at(row: Row) -> str:
+    return parse_statement(row.data["statement"].encode()).stated_at
+
+
+def _signer(
+    claim: Claim, record: Record, digests: Digests, trust: Trust, at: datetime
+) -> PublicKey | Invalid:
+    """Judge an attestation by itself, whatever else its reviewer signed."""
+    data = claim.data
+    try:
+        check_data("attestation", data)
+        stated = parse_statement(data["statement"].encode("utf-8", "surrogatepass"))
+    except EncodingError as error:
+        return Invalid(str(error))
+    cut = cut_of(record.rows)
+    fault = "the session has no cut" if cut is None else next(_misfits(stated, claim, record, cut, digests), None)
+    if fault is not None:
+        return Invalid(fault)
+    if data["signature"] is None:
+        return Invalid("it is not signed")
+    try:
+        key = sshsig.verify(data["signature"], REVIEW_NAMESPACE, data["statement"].encode())
+    except VerificationError as error:
+        return Invalid(str(error))
+    return _pinned(key, stated.reviewer, trust, at)
+
+
+def _misfits(stated: Statement, claim: Claim, record: Record, cut: Row, digests: Digests) -> Iterator[str]:
+    """Say what a statement claims that its row, the session or the frame does not bear out."""
+    data = claim.data
+    for row in voiding_rows(record.rows, cut):
+        yield f"row {row.id} ({row.kind}) came after the cut and voids the frame"
+    for key in ("decision", "reviewer", "notes"):
+        if getattr(stated, key) != data[key]:
+            yield f"its row states another {key} than was signed"
+    if (stated.ledger, stated.session) != (record.ledger, record.session):
+        yield "it was made for another ledger or session"
+    if (stated.session_head, stated.session_rows) != (cut.leaf, cut.n + 1):
+        yield "it was made for other rows of the session"
+    if data["frame"] != stated.digests.frame:
+        yield "its row states another frame than was signed"
+    for name, one, other in (
+        ("frame", stated.digests.frame, digests.frame),
+        ("SHA256SUMS", stated.digests.sums, digests.sums),
+        ("output", stated.digests.output, digests.output),
+    ):
+        if one != other:
+            yield f"the {name} that was signed is not the session's"
+    misfit = _checkpoint_misfit(stated, cut, claim.size)
+    if misfit is not None:
+        yield misfit
+
+
+def _checkpoint_misfit(stated: Statement, cut: Row, size: int) -> str | None:
+    try:
+        checkpoint = parse_checkpoint(stated.checkpoint)
+    except VerificationError as error:
+        return f"its checkpoint is none: {error}"
+    if checkpoint.origin != stated.ledger:
+        return "its checkpoint is of another ledger"
+    if not cut.idx < checkpoint.size <= size:
+        return f"its checkpoint of size {checkpoint.size} was not made between the cut and the attestation"
+    return None
+
+
+def _pinned(key: PublicKey, reviewer: str, trust: Trust, at: datetime) -> PublicKey | Invalid:
+    if key in trust.reviewer_keys(reviewer, REVIEW_NAMESPACE, at):
+        return key
+    if key.raw in trust.operator_keys:
+        return Invalid(f"{key.fingerprint} is the operator's own key, which never counts as a reviewer's")
+    lines = [line for line in trust.reviewers if line.key == key and reviewer in line.principals]
+    if lines:
+        return Invalid(f"{key.fingerprint} of {reviewer} is pinned, but not for reviews at this time")
+    return Invalid(f"{key.fingerprint} is not pinned as a key of {reviewer} in {trust.path / 'reviewers'}")

@@ -1,0 +1,1 @@
+"""Was the record altered, and did the loop keep its word?"""

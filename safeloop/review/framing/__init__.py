@@ -1,0 +1,1 @@
+"""The five elements, rendered to exact bytes."""
