@@ -8,15 +8,16 @@ The salt makes a commitment say nothing about short or guessable content once sa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from safeloop.errors import VerificationError
-from safeloop.ledger.encoding import encode
+from safeloop.errors import EncodingError, VerificationError
+from safeloop.ledger.encoding import encode, parse
+from safeloop.ledger.kinds import commitment
 
 SALT_BYTES = 32
-_DOMAIN = b"safeloop.content.v1\0"
+DOMAIN = b"safeloop.content.v1\0"
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
 BYTES = "application/octet-stream"
@@ -24,7 +25,7 @@ BYTES = "application/octet-stream"
 
 def salted_sha256(salt: bytes, data: bytes) -> bytes:
     """Return the commitment's digest, 32 bytes."""
-    return hashlib.sha256(_DOMAIN + salt + data).digest()
+    return hashlib.sha256(DOMAIN + salt + data).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +53,62 @@ class Content:
         return {"bytes": len(self.data), "salted_sha256": self.digest.hex(), "type": self.type}
 
 
-def check_content(commitment: Mapping[str, Any], salt: bytes, data: bytes) -> None:
+def check_content(commitment: Mapping[str, Any], salt: bytes, data: bytes, media_type: object = None) -> None:
     """Check stored bytes against the commitment that names them.
 
+    Args:
+        commitment: As the row holds it.
+        salt: As stored.
+        data: As stored.
+        media_type: What is stored as the type; None where none is stored with the bytes.
+
     Raises:
-        VerificationError: They are not the committed bytes.
+        VerificationError: They are not the committed bytes, or are said to be of another type.
     """
+    if media_type not in (None, commitment["type"]):
+        raise VerificationError(f"content {commitment['salted_sha256'][:8]} is not of the type that the row states")
     if salted_sha256(salt, data).hex() != commitment["salted_sha256"] or len(data) != commitment["bytes"]:
         raise VerificationError(f"content {commitment['salted_sha256'][:8]} is not what the row committed to")
+
+
+def is_committed(commitment: Mapping[str, Any], salt: object, data: object, media_type: object) -> bool:
+    """Say whether what is stored is what was committed, whatever a hostile file holds in its place."""
+    return (
+        isinstance(salt, bytes) and isinstance(data, bytes) and media_type == commitment["type"]
+        and len(data) == commitment["bytes"] and salted_sha256(salt, data).hex() == commitment["salted_sha256"]
+    )
 
 
 def manifest(entries: list[dict[str, Any]]) -> bytes:
     """Return the bytes of a manifest: a canonical array of objects in the given order."""
     return encode(entries)
+
+
+MANIFESTS: dict[str, tuple[str, str | None]] = {
+    "close": ("files", "file_count"), "release": ("files", "file_count"),
+    "intent": ("request", None), "erase": ("contents", "count"),
+}
+"""By kind: the key of the manifest, and of the number of its entries."""
+
+
+def commitments(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield every commitment inside a value: the objects with exactly its three keys."""
+    if isinstance(value, dict) and "salted_sha256" in value and commitment(value):
+        yield value
+        return
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in items:
+        if isinstance(item, dict | list):
+            yield from commitments(item)
+
+
+def manifest_entries(data: bytes) -> list[dict[str, Any]]:
+    """Read a manifest: a canonical array of objects.
+
+    Raises:
+        EncodingError: It is not one.
+    """
+    entries = parse(data)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise EncodingError("not a list of objects")
+    return entries

@@ -43,6 +43,19 @@ def replace_file(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
 
 
+def move_file(source: Path, target: Path) -> None:
+    """Put a file durably in the place of another of the same folder, which is gone then.
+
+    Raises:
+        KeyUnusable: It is not there, or the folder cannot be written.
+    """
+    try:
+        source.replace(target)
+        sync_folder(target.parent)
+    except OSError as error:
+        raise KeyUnusable(f"{source} cannot be moved: {error.strerror}", hint=f"ls -ld {source.parent}") from error
+
+
 def sync_folder(path: Path) -> None:
     """Make a folder's entries durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

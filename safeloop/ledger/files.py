@@ -12,11 +12,14 @@ from pathlib import Path
 
 from safeloop.errors import LedgerError, LedgerNotFound
 from safeloop.ledger.merkle import EMPTY_ROOT, Frontier
-from safeloop.ledger.rows import NO_ROW, Row, parse_row
+from safeloop.ledger.rows import NO_ROW, Row, parse_row, sealed_row
 from safeloop.ledger.site import Site, check_state, read_head
 from safeloop.ledger.state import State, StateFile
 from safeloop.ledger.store.contents import ContentStore, content_path
 from safeloop.ledger.store.rows import RowStore
+
+_SESSIONS_KEPT, _LONGEST_KEPT = 8, 20_000
+NEVER = -1  # a `data_version` that no database has
 
 
 @dataclass(slots=True)
@@ -27,18 +30,33 @@ class Edge:
         version: The database's `data_version` when this was read.
         frontier: The right edge of the tree.
         tails: The newest row's `n` and leaf of sessions that were asked for.
+        sessions: The rows of the sessions that rules last asked for, parsed; a rule asks for its own at every append.
     """
 
     version: int
     frontier: Frontier
     tails: dict[str, tuple[int, str]] = field(default_factory=dict)
+    sessions: dict[str, list[Row]] = field(default_factory=dict)
+
+    def keep(self, session: str, rows: list[Row]) -> None:
+        """Remember a session's rows; the session that was remembered first makes room, and a very long one is not."""
+        if len(rows) <= _LONGEST_KEPT:
+            while len(self.sessions) >= _SESSIONS_KEPT:
+                del self.sessions[next(iter(self.sessions))]
+            self.sessions[session] = rows
+
+    def extend(self, row: Row) -> None:
+        """Let a row follow; it is parsed again, because whoever appended it may do what they like with theirs."""
+        self.tails[row.session] = (row.n + 1, row.leaf)
+        if row.session in self.sessions:
+            self.sessions[row.session].append(sealed_row(row.idx, row.body, row.sig, bytes.fromhex(row.leaf)))
 
 
 class OpenFiles:
     """The three files of one ledger in one process, and their writers' lock.
 
     Args:
-        site: Where they are, and whose.
+        site: Where they are, and whose; its keys are the ones to sign with as soon as `writing` has yielded.
         timeout_s: How long to wait for another writer.
     """
 
@@ -47,6 +65,7 @@ class OpenFiles:
         self.process = os.getpid()
         self._timeout_s = timeout_s
         self.edge: Edge | None = None
+        self._newest_key_row: int | None = None
         with contextlib.ExitStack() as stack:
             self.state = None if site.state is None else StateFile(site.state)
             if self.state is not None:
@@ -101,6 +120,14 @@ class OpenFiles:
             edge.tails[session] = (0, NO_ROW) if last is None else (last.n + 1, last.leaf)
         return edge.tails[session]
 
+    def session(self, edge: Edge, session: str) -> tuple[Row, ...]:
+        """Return a session's rows, which later calls return again unless somebody else commits in between."""
+        rows = edge.sessions.get(session)
+        if rows is None:
+            rows = [parse_row(*stored) for stored in self.rows.rows_of(session)]
+            edge.keep(session, rows)
+        return tuple(rows)
+
     def _check_places(self) -> None:
         """Refuse to write into files that are no longer where they were: nobody would find the rows.
 
@@ -130,8 +157,17 @@ class OpenFiles:
             )
         if self.state is not None:
             check_state(self.state.read(), self.site, head, self.rows.node)
+        self._follow_keys()
         self.edge = Edge(version, frontier)
         return self.edge
+
+    def _follow_keys(self) -> None:
+        """Sign on with the keys that the ledger's `key` rows lead to, if there is one that was not seen yet."""
+        newest = self.rows.last_of_kind("key")
+        if newest != self._newest_key_row:
+            rows = [parse_row(*stored) for stored in self.rows.rows_of_kinds(("key",))]
+            self.site = self.site.succeeded(rows)
+            self._newest_key_row = newest
 
     def _remember(self) -> None:
         if self.state is not None and self.site.path is not None and self.edge is not None:

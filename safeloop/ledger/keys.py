@@ -2,11 +2,18 @@
 
 It lies outside the project and outside any folder that a tool can reach: `SAFELOOP_KEYS`, else
 `safeloop/keys` in the XDG config folder. This is the only module that reads private keys.
+
+    writer.pem, log.pem             the keys that sign, PKCS#8
+    writer.next.pem, log.next.pem   successors, which wait until every ledger has the row that names them
+
+An encrypted file begins with a line `public: ssh-ed25519 …`, so that what only looks needs no passphrase; text before
+the first boundary is permitted by RFC 7468, section 2, and passed over by openssl. Whoever signs compares it.
 """
 
 from __future__ import annotations
 
 import base64
+import functools
 import os
 import stat
 from collections.abc import Callable
@@ -16,6 +23,7 @@ from pathlib import Path
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
@@ -24,13 +32,18 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
-from safeloop.errors import KeyUnusable
-from safeloop.ledger import ed25519
-from safeloop.ledger.durable import create_file, make_folder
+from safeloop.errors import KeyUnusable, SafeloopError
+from safeloop.ledger import ed25519, sshsig
+from safeloop.ledger.durable import create_file, make_folder, move_file
 
 WRITER = "writer"
 LOG = "log"
 SELF_TRUST = "self"
+
+Passphrase = Callable[[], bytes]
+FEWEST_PASSPHRASE_BYTES = 12  # of a new one: PKCS#8 as OpenSSL writes it slows a guess down by little
+_ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
+_PUBLIC_LINE = b"public: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +88,19 @@ class KeyFolder:
 
     Args:
         path: The folder; None is `default_folder()`.
+        passphrase: Returns what opens encrypted keys; asked at the first of them, and once.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str] | None = None, passphrase: Passphrase | None = None
+    ) -> None:
         self.path = Path(path) if path is not None else default_folder()
+        self._passphrase = None if passphrase is None else functools.cache(passphrase)
+
+    @classmethod
+    def of(cls, keys: str | os.PathLike[str] | KeyFolder | None) -> KeyFolder:
+        """Return the folder that is meant by a path, by itself, or by None."""
+        return keys if isinstance(keys, KeyFolder) else cls(keys)
 
     @property
     def self_trust(self) -> Path:
@@ -88,17 +110,18 @@ class KeyFolder:
     @property
     def private_files(self) -> tuple[Path, ...]:
         """The private keys' files; they may not exist."""
-        return (self._file(WRITER), self._file(LOG))
+        return tuple(file(role) for role in (WRITER, LOG) for file in (self._file, self._waiting))
 
-    def create(self) -> None:
-        """Make the folder and whichever key is missing; two processes that race end with the same keys."""
+    def create(self, *, encrypted: bool = False) -> None:
+        """Make the folder and whichever key is missing; two processes that race end with the same keys.
+
+        Raises:
+            KeyUnusable: The folder cannot be made, or there is no passphrase that could encrypt.
+        """
         make_folder(self.path)
         for role in (WRITER, LOG):
             if not self._file(role).exists():
-                pem = Ed25519PrivateKey.generate().private_bytes(
-                    Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
-                )
-                create_file(self._file(role), pem)
+                create_file(self._file(role), self._new_key(encrypted=encrypted))
 
     def has_keys(self) -> bool:
         """Say whether both keys are here, without reading them."""
@@ -110,7 +133,7 @@ class KeyFolder:
         Raises:
             KeyUnusable: Missing, readable by others, encrypted, or not Ed25519.
         """
-        return SigningKey.of(read_pem(self._file(WRITER)))
+        return self.signer(WRITER)
 
     def log(self) -> SigningKey:
         """Return the key that signs heads.
@@ -118,33 +141,158 @@ class KeyFolder:
         Raises:
             KeyUnusable: As for `writer`.
         """
-        return SigningKey.of(read_pem(self._file(LOG)))
+        return self.signer(LOG)
+
+    def signer(self, role: str) -> SigningKey:
+        """Return the key of a role.
+
+        Raises:
+            KeyUnusable: As for `writer`.
+        """
+        return SigningKey.of(read_pem(self._file(role), self._passphrase))
+
+    def successor(self, role: str) -> SigningKey | None:
+        """Return the key that waits to follow, if there is one.
+
+        Raises:
+            KeyUnusable: As for `writer`.
+        """
+        if not self._waiting(role).exists():
+            return None
+        return SigningKey.of(read_pem(self._waiting(role), self._passphrase))
+
+    def find(self, role: str, key_id: str) -> SigningKey | None:
+        """Return the role's key with this id, whether it signs already or waits to follow; None if neither is it.
+
+        Raises:
+            KeyUnusable: A key is there and cannot be read.
+        """
+        # The successor first: meanwhile it may be moved to the other's place, and never back.
+        for path in (self._waiting(role), self._file(role)):
+            try:
+                found = SigningKey.of(read_pem(path, self._passphrase))
+            except KeyUnusable:
+                if path.exists():
+                    raise
+                continue
+            if found.key_id == key_id:
+                return found
+        return None
+
+    def make_successor(self, role: str) -> SigningKey:
+        """Make the key that will follow, durably and encrypted if the present one is; one that waits already stays.
+
+        Raises:
+            KeyUnusable: As for `writer`.
+        """
+        encrypted = _ENCRYPTED in _read_private(self._file(role))
+        create_file(self._waiting(role), self._new_key(encrypted=encrypted))
+        return SigningKey.of(read_pem(self._waiting(role), self._passphrase))
+
+    def promote(self, role: str) -> None:
+        """Put the waiting successor in the place of the key, whose private half is then gone.
+
+        Raises:
+            KeyUnusable: There is none, or the folder cannot be written.
+        """
+        move_file(self._waiting(role), self._file(role))
+
+    def public(self, role: str) -> bytes:
+        """Return the public half of a role's key, 32 bytes; what this folder encrypted itself needs no passphrase.
+
+        Raises:
+            KeyUnusable: As for `writer`.
+        """
+        return _public_half(self._file(role), self._passphrase)
+
+    def waiting_public(self, role: str) -> bytes | None:
+        """Return the public half of the key that waits to follow, if there is one."""
+        path = self._waiting(role)
+        return _public_half(path, self._passphrase) if path.exists() else None
+
+    def is_encrypted(self, role: str) -> bool:
+        """Say whether a role's key needs a passphrase."""
+        return _ENCRYPTED in _read_private(self._file(role))
 
     def _file(self, role: str) -> Path:
         return self.path / f"{role}.pem"
 
+    def _waiting(self, role: str) -> Path:
+        return self.path / f"{role}.next.pem"
 
-def read_pem(path: Path) -> Ed25519PrivateKey:
+    def _new_key(self, *, encrypted: bool) -> bytes:
+        private = Ed25519PrivateKey.generate()
+        if not encrypted:
+            return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        if self._passphrase is None:
+            raise KeyUnusable("there is no passphrase to encrypt with", hint=_SET_ONE)
+        passphrase = self._passphrase()
+        if len(passphrase) < FEWEST_PASSPHRASE_BYTES:
+            raise KeyUnusable(
+                f"a passphrase of {len(passphrase)} bytes is soon guessed; {FEWEST_PASSPHRASE_BYTES} are the fewest",
+                hint="openssl rand -base64 24 makes one",
+            )
+        pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(passphrase))
+        line = private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+        return _PUBLIC_LINE + line + b"\n" + pem
+
+
+_SET_ONE = "set SAFELOOP_KEY_PASSPHRASE_FILE or SAFELOOP_KEY_PASSPHRASE_COMMAND: safeloop help keys"
+
+
+def read_pem(path: Path, passphrase: Passphrase | None = None) -> Ed25519PrivateKey:
     """Read a PKCS#8 Ed25519 key.
 
+    Args:
+        passphrase: Asked for only if the key is encrypted.
+
     Raises:
-        KeyUnusable: Missing, readable by others, encrypted, or not Ed25519; the hint mends it.
+        KeyUnusable: Missing, readable by others, encrypted with another passphrase or without one being known, not
+            Ed25519, or not the key that its first line says; the hint mends it.
     """
     data = _read_private(path)
+    is_encrypted = _ENCRYPTED in data
+    if is_encrypted and passphrase is None:
+        raise KeyUnusable(f"key {path} is encrypted, and no passphrase is set", hint=_SET_ONE)
+    secret = passphrase() if is_encrypted and passphrase is not None else None
     try:
-        private = load_pem_private_key(data, None)
-    except TypeError:
-        raise KeyUnusable(
-            f"key {path} is encrypted, and this version reads plain keys only",
-            hint=f"openssl pkey -in {path} -out {path}.plain && chmod 600 {path}.plain && mv {path}.plain {path}",
-        ) from None
-    except (ValueError, UnsupportedAlgorithm):
+        private = load_pem_private_key(data, secret)
+    except (TypeError, ValueError, UnsupportedAlgorithm):
+        if is_encrypted:
+            raise KeyUnusable(
+                f"the passphrase does not open key {path}, or the key is damaged",
+                hint="safeloop config shows which passphrase file or command is used",
+            ) from None
         raise KeyUnusable(
             f"{path} is not a private key in PEM form", hint="restore it from a backup of the key folder"
         ) from None
     if not isinstance(private, Ed25519PrivateKey):
         raise KeyUnusable(f"key {path} is not Ed25519", hint="restore it from a backup of the key folder")
+    stated = _stated_public(data, path)
+    if stated is not None and stated != private.public_key().public_bytes_raw():
+        raise KeyUnusable(
+            f"key {path} is another one than its first line says", hint="restore it from a backup of the key folder"
+        )
     return private
+
+
+def _public_half(path: Path, passphrase: Passphrase | None) -> bytes:
+    data = _read_private(path)
+    stated = _stated_public(data, path) if _ENCRYPTED in data else None
+    return read_pem(path, passphrase).public_key().public_bytes_raw() if stated is None else stated
+
+
+def _stated_public(data: bytes, path: Path) -> bytes | None:
+    """Return the key that the first line of a file states, if it states one."""
+    line = data.partition(b"\n")[0]
+    if not line.startswith(_PUBLIC_LINE):
+        return None
+    try:
+        return sshsig.parse_public_key(line.removeprefix(_PUBLIC_LINE).decode("ascii")).raw
+    except (SafeloopError, UnicodeDecodeError):
+        raise KeyUnusable(
+            f"the first line of key {path} is no public key", hint="restore it from a backup of the key folder"
+        ) from None
 
 
 def make_reviewer_key(path: Path, comment: str) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import secrets
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 from safeloop.errors import SettingError
 from safeloop.ledger import seal
 from safeloop.ledger.content import SALT_BYTES, Content
-from safeloop.ledger.files import Edge, OpenFiles, SharedFiles
+from safeloop.ledger.files import NEVER, Edge, OpenFiles, SharedFiles
 from safeloop.ledger.guarded import guard
 from safeloop.ledger.keys import KeyFolder
 from safeloop.ledger.kinds import check_data
@@ -26,9 +26,10 @@ from safeloop.ledger.rows import (
     Draft,
     Row,
     encode_body,
+    encode_plain_body,
     is_session_id,
+    own,
     parse_row,
-    sealed_row,
     timestamp,
 )
 from safeloop.ledger.site import MEMORY, memory_site, open_site, protected_paths, read_head, real_path
@@ -39,8 +40,8 @@ CIRCUIT_BREAKER = "circuit_breaker"
 Clock = Callable[[], datetime]
 
 # What a row written by hand cannot say; it is null there.
-_UNKNOWN_TO_BREACHES_BY_HAND: tuple[str, ...] = ("scope", "limit", "spent", "next_at_most")
-_UNKNOWN_TO_TURNS_BY_HAND: tuple[str, ...] = (
+UNKNOWN_TO_BREACHES_BY_HAND: tuple[str, ...] = ("scope", "limit", "spent", "next_at_most")
+UNKNOWN_TO_TURNS_BY_HAND: tuple[str, ...] = (
     "attempt", "intent", "model", "response", "stop_reason", "usage", "cost_microusd", "elapsed_ms", "overrun",
 )
 
@@ -78,15 +79,22 @@ class LedgerRow:
 
 
 class View:
-    """What a rule may see while it decides: the ledger under the write lock."""
+    """What a rule may see while it decides: the ledger under the write lock.
+
+    Attributes:
+        size: Number of rows.
+        writer: Id of the key that will sign the rows.
+        log: Id of the key that will sign the head.
+    """
 
     def __init__(self, files: OpenFiles, edge: Edge) -> None:
-        self._files = files
+        self._files, self._edge = files, edge
         self.size = edge.frontier.size
+        self.writer, self.log = files.site.writer.key_id, files.site.log.key_id
 
     def session(self, session: str) -> tuple[Row, ...]:
-        """Return a session's rows, in order."""
-        return tuple(parse_row(*stored) for stored in self._files.rows.rows_of(session))
+        """Return a session's rows, in order; the next rule sees the same ones, so nobody may change what is in them."""
+        return self._files.session(self._edge, session)
 
     def has(self, session: str, kind: str) -> bool:
         """Say whether a session has a row of this kind."""
@@ -95,6 +103,23 @@ class View:
     def kinds(self, *kinds: str) -> tuple[Row, ...]:
         """Return all rows of these kinds, in order."""
         return tuple(parse_row(*stored) for stored in self._files.rows.rows_of_kinds(kinds))
+
+    def stored_from(self, idx: int) -> Iterator[tuple[int, bytes, bytes]]:
+        """Yield the stored rows from a position on: what came after something was read without the lock."""
+        return self._files.rows.rows(idx)
+
+    def last_row_of(self, session: str) -> Row | None:
+        """Return a session's newest row."""
+        stored = self._files.rows.last_row_of(session)
+        return None if stored is None else parse_row(*stored)
+
+    def count_like(self, prefix: str) -> int:
+        """Return how many rows there are of sessions whose id begins so."""
+        return self._files.rows.count_like(prefix)
+
+    def read_content(self, commitment: Mapping[str, Any]) -> bytes | None:
+        """Return what a row committed to, or None if it is not kept."""
+        return self._files.contents.get(commitment)
 
 
 Rule = Callable[[View], Iterable[Draft]]
@@ -108,8 +133,8 @@ class Ledger:
 
     Args:
         db_path: Where it lies; `:memory:` keeps it, and throwaway keys, in memory.
-        keys: The key folder; None is `SAFELOOP_KEYS`, else the XDG config folder.
-        clock: Returns the time for `at`, aware and in UTC.
+        keys: The key folder, or its path; None is `SAFELOOP_KEYS`, else the XDG config folder.
+        clock: Returns the time for `at`, aware; rows that are added together have the same.
         create: False refuses to make what is not there.
         timeout_s: How long to wait for another writer, in seconds.
 
@@ -121,7 +146,7 @@ class Ledger:
         self,
         db_path: str | os.PathLike[str] = "ledger.db",
         *,
-        keys: str | os.PathLike[str] | None = None,
+        keys: str | os.PathLike[str] | KeyFolder | None = None,
         clock: Clock = lambda: datetime.now(UTC),
         create: bool = True,
         timeout_s: float = BUSY_TIMEOUT_S,
@@ -131,7 +156,7 @@ class Ledger:
         if db_path == MEMORY:
             self._site = memory_site()
         else:
-            self._site = open_site(real_path(db_path), KeyFolder(keys), create=create)
+            self._site = open_site(real_path(db_path), KeyFolder.of(keys), create=create)
         # Before they are open: a tool that closed one of these files would drop this process's locks on it.
         self._guard = guard(protected_paths(self._site, keys))
         self._files = SharedFiles(self._site, timeout_s)
@@ -167,8 +192,10 @@ class Ledger:
                 return ()
             rows, nodes = self._seal(drafts, files, edge)
             files.contents.put(content for draft in drafts for content in draft.contents)
-            head = self._site.sign_head(edge.frontier.size, edge.frontier.root())
+            head = files.site.sign_head(edge.frontier.size, edge.frontier.root())
             files.rows.extend(((row.idx, row.body, row.sig) for row in rows), nodes, head)
+            if any(row.kind == "key" for row in rows):
+                edge.version = NEVER  # the next row may be for another key to sign
             return rows
 
     def rows(self, session: str) -> tuple[Row, ...]:
@@ -193,6 +220,20 @@ class Ledger:
         """
         with self._files.use() as files:
             return files.contents.get(commitment)
+
+    def erase_contents(self, digests: Iterable[bytes]) -> int:
+        """Delete salts and bytes for good; the `erase` row that says so must be there already.
+
+        It can be repeated, and must be after a crash. The row is the caller's: see `upkeep.erasing`.
+
+        Returns:
+            How many of them were still there.
+
+        Raises:
+            LedgerLocked: Somebody writes; or somebody reads, and the log keeps the bytes until it is done again.
+        """
+        with self._files.use() as files, files.writing():
+            return files.contents.erase(digests)
 
     def head(self) -> tuple[Checkpoint, str]:
         """Return the newest checkpoint and its signed note."""
@@ -237,11 +278,11 @@ class Ledger:
             "breach_reason": None if breach_reason is None else visible(breach_reason),
         }
         if state_origin == CIRCUIT_BREAKER:
-            kind, unknown = "breach", _UNKNOWN_TO_BREACHES_BY_HAND
+            kind, unknown = "breach", UNKNOWN_TO_BREACHES_BY_HAND
             facts |= {"pass_fail": False, "token_delta": 0, "execution_time_ms": 0}
             facts["breach_reason"] = facts["breach_reason"] or "unknown"
         else:
-            kind, unknown = "turn", _UNKNOWN_TO_TURNS_BY_HAND
+            kind, unknown = "turn", UNKNOWN_TO_TURNS_BY_HAND
         draft = Draft(session_id, kind, facts | dict.fromkeys(unknown))
         return self.append(lambda view: _by_hand(view, draft))[0].id
 
@@ -257,23 +298,36 @@ class Ledger:
         """Give drafts their place, chain and signature, and grow the edge by their leaves."""
         rows: list[Row] = []
         nodes: list[Node] = []
-        writer = self._site.writer
-        for draft in drafts:
-            _check_draft(draft)
+        writer, owned = files.site.writer, tuple(map(own, drafts))
+        at = timestamp(self._clock().astimezone(UTC))
+        for draft in owned:
+            _check_session(draft.session)
             n, prev = files.tail(edge, draft.session)
-            at = timestamp(self._clock().astimezone(UTC))
-            body = encode_body(draft, ledger=self.origin, n=n, prev=prev, at=at, writer=writer.key_id)
-            row = sealed_row(edge.frontier.size, body, writer.sign(seal.pae(body)))
-            nodes += edge.frontier.append(bytes.fromhex(row.leaf))
-            edge.tails[draft.session] = (n + 1, row.leaf)
-            rows.append(row)
+            body = _encoded(draft, ledger=self.origin, n=n, prev=prev, at=at, writer=writer.key_id)
+            message = seal.pae(body)
+            sig = writer.sign(message)
+            leaf = seal.sealed_leaf(message, sig)
+            rows.append(Row(
+                edge.frontier.size, body, sig, at, dict(draft.data), draft.kind, self.origin, n, prev, draft.session,
+                writer.key_id, leaf.hex(),
+            ))
+            nodes += edge.frontier.append(leaf)
+            edge.extend(rows[-1])
         return tuple(rows), nodes
 
 
-def _check_draft(draft: Draft) -> None:
-    if draft.session != LEDGER_SESSION and not is_session_id(draft.session):
-        raise SettingError(f"{visible(draft.session, 60)!r} cannot be a session's id")
+def _encoded(draft: Draft, *, ledger: str, n: int, prev: str, at: str, writer: str) -> bytes:
+    """Return a draft's bytes, checked: by one look where that is enough, else part by part."""
+    body = encode_plain_body(draft, ledger=ledger, n=n, prev=prev, at=at, writer=writer)
+    if body is not None:
+        return body
     check_data(draft.kind, draft.data)
+    return encode_body(draft, ledger=ledger, n=n, prev=prev, at=at, writer=writer)
+
+
+def _check_session(session: str) -> None:
+    if session != LEDGER_SESSION and not is_session_id(session):
+        raise SettingError(f"{visible(session, 60)!r} cannot be a session's id")
 
 
 def _by_hand(view: View, draft: Draft) -> tuple[Draft, ...]:

@@ -36,11 +36,12 @@ class Frontier:
     Appending costs O(1) hashes on average and needs nothing but this edge.
     """
 
-    __slots__ = ("_edge", "size")
+    __slots__ = ("_edge", "_root", "size")
 
     def __init__(self, size: int = 0, edge: Iterable[bytes] = ()) -> None:
         self.size = size
         self._edge = list(edge)
+        self._root: bytes | None = None
         if len(self._edge) != size.bit_count():
             raise ProofError(f"a tree of {size} leaves has {size.bit_count()} full subtrees on its edge")
 
@@ -49,16 +50,27 @@ class Frontier:
         """Take the edge of a stored tree."""
         return cls(size, (node(level, index) for level, index in _subtrees(0, size)))
 
-    def append(self, leaf: bytes) -> list[Node]:
-        """Add a leaf; return the subtrees that it completed, lowest first."""
-        completed = [Node(0, self.size, leaf)]
-        level, index, digest = 0, self.size, leaf
+    def append(self, leaf: bytes, level: int = 0) -> list[Node]:
+        """Add a leaf; return the subtrees that it completed, lowest first.
+
+        Args:
+            leaf: Its hash; or the root of a full subtree of leaves that somebody else has hashed.
+            level: Of that subtree, over 2^level leaves.
+
+        Raises:
+            ProofError: The tree does not end where such a subtree can begin.
+        """
+        if self.size & ((1 << level) - 1):
+            raise ProofError(f"a subtree of level {level} cannot begin at leaf {self.size}")
+        index, digest = self.size >> level, leaf
+        self.size += 1 << level
+        completed = [Node(level, index, digest)]
         while index & 1:
             digest = parent(self._edge.pop(), digest)
             level, index = level + 1, index >> 1
             completed.append(Node(level, index, digest))
         self._edge.append(digest)
-        self.size += 1
+        self._root = None
         return completed
 
     def copy(self) -> Frontier:
@@ -66,8 +78,10 @@ class Frontier:
         return Frontier(self.size, self._edge)
 
     def root(self) -> bytes:
-        """Return the root of the whole tree."""
-        return _fold(self._edge)
+        """Return the root of the whole tree; asked for again before the next leaf, it costs nothing."""
+        if self._root is None:
+            self._root = _fold(self._edge)
+        return self._root
 
 
 def root(leaves: Iterable[bytes]) -> bytes:

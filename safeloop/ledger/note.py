@@ -11,10 +11,10 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from safeloop.errors import ProofError, SignatureMismatch
+from safeloop.errors import ProofError, SignatureMismatch, VerificationError
 from safeloop.ledger import ed25519, merkle, seal
 
 _ED25519 = b"\x01"
@@ -49,7 +49,7 @@ class Verifier:
     @property
     def vkey(self) -> str:
         """The key as a policy or a reader pins it."""
-        return f"{self.name}+{self.key_hash.hex()}+{_base64(_ED25519 + self.public)}"
+        return f"{self.name}+{self.key_hash.hex()}+{encode_base64(_ED25519 + self.public)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Checkpoint:
     @property
     def text(self) -> str:
         """The exact text that is signed, with its final newline."""
-        return f"{self.origin}\n{self.size}\n{_base64(self.root)}\n"
+        return f"{self.origin}\n{self.size}\n{encode_base64(self.root)}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def parse_vkey(text: str) -> Verifier:
     if len(parts) != 3:
         raise ProofError(f"not a verifier key (name+hash+key): {text[:80]!a}")
     name, key_hash, encoded = parts
-    typed = _unbase64(encoded, "verifier key")
+    typed = decode_base64(encoded, "verifier key")
     if len(typed) != 33 or typed[:1] != _ED25519:
         raise ProofError(f"the verifier key of {name[:60]!a} is not Ed25519")
     verifier = Verifier(name, typed[1:])
@@ -113,7 +113,7 @@ def parse_vkey(text: str) -> Verifier:
 
 def sign_checkpoint(checkpoint: Checkpoint, verifier: Verifier, signer: Callable[[bytes], bytes]) -> str:
     """Return the signed note; `signer` returns the Ed25519 signature of `verifier`'s key over bytes."""
-    signature = _base64(verifier.key_hash + signer(checkpoint.text.encode()))
+    signature = encode_base64(verifier.key_hash + signer(checkpoint.text.encode()))
     return f"{checkpoint.text}\n— {verifier.name} {signature}\n"
 
 
@@ -123,13 +123,13 @@ def parse_checkpoint(note: str) -> Checkpoint:
     Raises:
         ProofError: Not a checkpoint.
     """
-    text, _ = _split_note(note)
+    text, _ = split_note(note)
     lines = text.split("\n")
-    if len(lines) != 4 or lines[3] or not lines[0]:
+    if len(lines) != 4 or not lines[0]:  # the text ends in a newline, so that the fourth is empty
         raise ProofError("a checkpoint has three lines: origin, size, root; extension lines are not used")
     if not _DECIMAL.match(lines[1]):
         raise ProofError(f"the checkpoint's size is not a decimal number: {lines[1][:30]!a}")
-    root = _unbase64(lines[2], "root")
+    root = decode_base64(lines[2], "root")
     if len(root) != 32:
         raise ProofError("the checkpoint's root is not 32 bytes")
     return Checkpoint(lines[0], int(lines[1]), root)
@@ -145,8 +145,9 @@ def verify_checkpoint(note: str, verifier: Verifier) -> Checkpoint:
     checkpoint = parse_checkpoint(note)
     if checkpoint.origin != verifier.name:
         raise ProofError(f"the checkpoint is of {checkpoint.origin[:80]!a}, not of {verifier.name}")
-    text, signatures = _split_note(note)
-    found = [sig for name, sig in signatures if name == verifier.name and sig[:4] == verifier.key_hash]
+    text, signatures = split_note(note)
+    # Each signature once: a megabyte of one good line must not take seconds.
+    found = {sig for name, sig in signatures if name == verifier.name and sig[:4] == verifier.key_hash}
     if not found:
         raise SignatureMismatch(f"no signature by the key {verifier.name}+{verifier.key_hash.hex()}")
     if not all(ed25519.verify(verifier.public, sig[4:], text.encode()) for sig in found):
@@ -154,11 +155,19 @@ def verify_checkpoint(note: str, verifier: Verifier) -> Checkpoint:
     return checkpoint
 
 
+def has_signature(note: str, verifier: Verifier) -> bool:
+    """Say whether a note is a checkpoint of this key's origin with a valid signature by it, and no invalid one."""
+    try:
+        verify_checkpoint(note, verifier)
+    except VerificationError:
+        return False
+    return True
+
+
 def render_receipt(receipt: Receipt) -> str:
     """Render a `.tlog-proof`; `extra` is base64(sig || PAE)."""
-    extra = _base64(receipt.signature + seal.pae(receipt.body))
-    hashes = "".join(f"{_base64(step)}\n" for step in receipt.proof)
-    return f"{_PROOF_HEADER}\nextra {extra}\nindex {receipt.index}\n{hashes}\n{receipt.note}"
+    extra = encode_base64(receipt.signature + seal.pae(receipt.body))
+    return f"{_PROOF_HEADER}\nextra {extra}\nindex {receipt.index}\n{render_hashes(receipt.proof)}\n{receipt.note}"
 
 
 def parse_receipt(text: str) -> Receipt:
@@ -169,21 +178,20 @@ def parse_receipt(text: str) -> Receipt:
     """
     head, separator, note = text.partition("\n\n")
     lines = head.split("\n")
-    if not separator or len(lines) < 3 or lines[0] != _PROOF_HEADER:
+    if lines[0] != _PROOF_HEADER:
         raise ProofError(f"not a receipt: the first line is not {_PROOF_HEADER}")
+    if not separator or len(lines) < 3:
+        raise ProofError("not a receipt to its end: `extra`, `index` or the empty line before the note is missing")
     if not lines[1].startswith("extra ") or not lines[2].startswith("index "):
         raise ProofError("a receipt states `extra` and then `index`")
     if not _DECIMAL.match(lines[2][6:]):
         raise ProofError("the receipt's index is not a decimal number")
-    extra = _unbase64(lines[1][6:], "extra")
+    extra = decode_base64(lines[1][6:], "extra")
     try:
         body = seal.body_of(extra[seal.SIGNATURE_BYTES :])
     except ValueError as error:
         raise ProofError(f"the receipt's extra is not a row: {error}") from None
-    proof = tuple(_unbase64(line, "proof hash") for line in lines[3:])
-    if any(len(step) != 32 for step in proof):
-        raise ProofError("a proof hash is not 32 bytes")
-    return Receipt(int(lines[2][6:]), proof, note, body, extra[: seal.SIGNATURE_BYTES])
+    return Receipt(int(lines[2][6:]), parse_hashes(lines[3:]), note, body, extra[: seal.SIGNATURE_BYTES])
 
 
 def verify_receipt(receipt: Receipt, log: Verifier) -> Checkpoint:
@@ -199,8 +207,12 @@ def verify_receipt(receipt: Receipt, log: Verifier) -> Checkpoint:
     return checkpoint
 
 
-def _split_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:
-    """Split a note into its text, newline included, and (key name, hash and signature) pairs."""
+def split_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:
+    """Split a note into its text, newline included, and (key name, hash and signature) pairs; nothing is verified.
+
+    Raises:
+        ProofError: Not a signed note.
+    """
     if len(note) > _MAX_NOTE_BYTES:
         raise ProofError(f"a note of more than {_MAX_NOTE_BYTES} characters")
     text, separator, signatures = note.rpartition("\n\n")
@@ -209,8 +221,8 @@ def _split_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:
     pairs = []
     for line in signatures[:-1].split("\n"):
         dash, _, rest = line.partition(" ")
-        name, space, encoded = rest.partition(" ")
-        signature = _unbase64(encoded, "signature") if space and dash == "—" and _NAME.match(name) else b""
+        name, _, encoded = rest.partition(" ")
+        signature = decode_base64(encoded, "signature") if dash == "—" and _NAME.match(name) else b""
         if len(signature) < 5:
             raise ProofError("a signature line is not of the form '— name base64'")
         pairs.append((name, signature))
@@ -219,15 +231,38 @@ def _split_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:
     return text + "\n", pairs
 
 
-def _base64(data: bytes) -> str:
+def render_hashes(proof: Iterable[bytes]) -> str:
+    """Render the hashes of a proof, one a line."""
+    return "".join(f"{encode_base64(step)}\n" for step in proof)
+
+
+def parse_hashes(lines: Iterable[str]) -> tuple[bytes, ...]:
+    """Read the hashes of a proof.
+
+    Raises:
+        ProofError: A line is not the base64 of 32 bytes.
+    """
+    proof = tuple(decode_base64(line, "proof hash") for line in lines)
+    if any(len(step) != 32 for step in proof):
+        raise ProofError("a proof hash is not 32 bytes")
+    return proof
+
+
+def encode_base64(data: bytes) -> str:
+    """Return standard base64 (RFC 4648, section 4), as every line of these formats has it."""
     return base64.b64encode(data).decode("ascii")
 
 
-def _unbase64(text: str, what: str) -> bytes:
+def decode_base64(text: str, what: str) -> bytes:
+    """Return what canonical standard base64 stands for; `what` is what messages call it.
+
+    Raises:
+        ProofError: Anything else.
+    """
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise ProofError(f"the {what} is not base64") from None
-    if _base64(data) != text:
+    if encode_base64(data) != text:
         raise ProofError(f"the {what} is not canonical base64")
     return data

@@ -27,6 +27,16 @@ class Witness:
     vkey: str
     public: bytes
 
+    @property
+    def key_name(self) -> str:
+        """The name that its signature lines have."""
+        return self.vkey.partition("+")[0]
+
+    @property
+    def key_hash(self) -> bytes:
+        """The four bytes that its signatures begin with; the key's, as whoever parsed the policy made sure."""
+        return bytes.fromhex(self.vkey.split("+", 2)[1])
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -39,27 +49,38 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Known logs by origin, witnesses and groups by name, and the one that must have cosigned, if any."""
+    """Keys of known logs by origin, oldest first, witnesses and groups by name, and who must have cosigned, if any."""
 
-    logs: Mapping[str, Verifier]
+    logs: Mapping[str, tuple[Verifier, ...]]
     witnesses: Mapping[str, Witness]
     groups: Mapping[str, Group]
     quorum: str | None
 
+    @property
+    def log_keys(self) -> frozenset[bytes]:
+        """The raw keys of all logs."""
+        return frozenset(key.public for keys in self.logs.values() for key in keys)
+
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """From row index `size` on, the ledger of this origin cannot rely on the key."""
+    """From row index `size` on, the ledger of this origin cannot rely on the key; a head of that size still can."""
 
     key_id: str
     origin: str
     size: int
 
+    @property
+    def line(self) -> str:
+        """The line of a `revoked` file."""
+        return f"{self.key_id} {self.origin} {self.size}"
+
 
 def parse_policy(text: str, name: str = "policy") -> Policy:
     """Read a policy (c2sp.org/tlog-policy); `name` is what messages call the file.
 
-    Unlike C2SP, a key may stand for several origins: the ledgers of a key folder share it. An origin has one key.
+    Unlike C2SP, a key may stand for several origins: the ledgers of a key folder share it. And an origin may have
+    several keys, each on a line of its own: a log that changed its key is still the same log.
 
     Raises:
         KeyUnusable: A line that is not understood, a key that is not admitted, or no quorum line.
@@ -104,7 +125,7 @@ def parse_revoked(text: str, name: str = "revoked") -> tuple[Revocation, ...]:
 class _PolicyReader:
     """Gathers the lines of a policy; a name may only be used after the line that defines it."""
 
-    logs: dict[str, Verifier] = field(default_factory=dict)
+    logs: dict[str, tuple[Verifier, ...]] = field(default_factory=dict)
     witnesses: dict[str, Witness] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
     quorums: list[str] = field(default_factory=list)
@@ -112,9 +133,10 @@ class _PolicyReader:
 
     def log(self, vkey: str) -> None:
         verifier = parse_vkey(vkey)
-        if verifier.name in self.logs:
-            raise KeyUnusable(f"a second line for the log {verifier.name!a}")
-        self.logs[verifier.name] = verifier
+        known = self.logs.get(verifier.name, ())
+        if verifier in known:
+            raise KeyUnusable(f"a second line for this key of the log {verifier.name!a}")
+        self.logs[verifier.name] = (*known, verifier)
 
     def witness(self, name: str, vkey: str) -> None:
         self._expect(name, defined=False)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from safeloop.errors import LedgerError, VerificationError
 from safeloop.ledger.note import parse_checkpoint
+from safeloop.ledger.rows import LEDGER_SESSION
 from safeloop.ledger.site import real_path
 from safeloop.ledger.store import schema
 from safeloop.ledger.store.contents import ContentStore, content_path
@@ -91,9 +92,13 @@ class LedgerReader:
         """Return how many hashes of the tree are stored."""
         return self._rows.node_count()
 
-    def index_faults(self) -> Iterator[tuple[str, int | None]]:
-        """Yield (index, idx) for rows that an index hides, and (index, None) if it lists others than the rows."""
-        return self._rows.index_faults()
+    def index_faults(self, start: int, end: int) -> Iterator[tuple[str, int]]:
+        """Yield (index, idx) for rows from `start` up to but not `end` that an index hides."""
+        return self._rows.index_faults(start, end)
+
+    def index_excess(self) -> Iterator[str]:
+        """Yield indexes that do not have as many entries as there are rows."""
+        return self._rows.index_excess()
 
     def rows_of(self, session: str) -> Iterator[StoredRow]:
         """Yield a session's rows as an index finds them; quick, unverified, and good for finding one's way only."""
@@ -102,6 +107,35 @@ class LedgerReader:
     def rows_of_kinds(self, *kinds: str) -> Iterator[StoredRow]:
         """Yield the rows of some kinds as an index finds them; quick, unverified, and no evidence either."""
         return self._rows.rows_of_kinds(kinds)
+
+    def appended(self, kind: str, start: int) -> tuple[StoredRow, ...]:
+        """Return the rows of a kind that lie from a position on by now, beyond any snapshot; as an index finds them."""
+        with contextlib.closing(RowStore(self.path, read_only=True)) as rows:
+            return tuple(rows.rows_of_kinds((kind,), start))
+
+    def row(self, idx: int) -> StoredRow | None:
+        """Return the row at a position as (idx, body, signature), unverified, or None."""
+        return self._rows.row(idx)
+
+    def row_of(self, session: str, n: int) -> StoredRow | None:
+        """Return a session's row by its place in the session, by an index: unverified, and no evidence of absence."""
+        return self._rows.row_of(session, n)
+
+    def last_row_of(self, session: str) -> StoredRow | None:
+        """Return a session's newest row, by an index: unverified, and no evidence that nothing follows it."""
+        return self._rows.last_row_of(session)
+
+    def sessions_like(self, prefix: str) -> Iterator[str]:
+        """Yield the sessions whose id begins so, in the order of their first rows; O(log n), and no evidence."""
+        return self._rows.sessions_like(prefix)
+
+    def count_like(self, prefix: str) -> int:
+        """Return how many rows there are of sessions whose id begins so, by an index, and no evidence."""
+        return self._rows.count_like(prefix)
+
+    def newest_session(self) -> str | None:
+        """Return the session that began last, the ledger's own aside; quick, and no evidence."""
+        return self._rows.newest_session(LEDGER_SESSION)
 
     def sessions(self) -> Iterator[str]:
         """Yield the sessions in the order of their first rows; quick, and good for finding one's way only."""
@@ -127,6 +161,33 @@ class LedgerReader:
         """Say whether there is a content database beside the ledger."""
         return content_path(self.path).exists()
 
+    def holds_content(self, digest: bytes) -> bool:
+        """Say whether content is kept under a digest; it is not looked at."""
+        return self._contents.holds(digest)
+
+    def salted_content(self, digest: bytes) -> tuple[bytes, bytes] | None:
+        """Return salt and bytes as they are stored, not compared with any commitment; None if they are not kept."""
+        return self._contents.salted(digest)
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """See one state of rows and of content; the content is read at a time when all that the rows name is there."""
+        with self._rows.snapshot():
+            self._rows.size()  # SQLite takes a snapshot when it first reads
+            with self._contents.snapshot():
+                yield
+
+    def copy_to(self, path: Path) -> bool:
+        """Copy what a snapshot holds: rows to `path`, content to its content path; False if there is no content."""
+        self._rows.copy_to(path)
+        return self._contents.copy_to(content_path(path))
+
+    @contextlib.contextmanager
+    def reading_content(self) -> Iterator[None]:
+        """Read several contents from one state of their file; keep it short, whoever erases is waiting for its end."""
+        with self._contents.reading():
+            yield
+
     def read_content(self, commitment: Mapping[str, Any]) -> bytes | None:
         """Return what a row committed to, or None if it is not kept.
 
@@ -134,6 +195,12 @@ class LedgerReader:
             VerificationError: What is kept is not what was committed.
         """
         return self._contents.get(commitment)
+
+    def whole_contents(
+        self, commitments: Iterable[Mapping[str, Any]], most_bytes: int
+    ) -> Iterator[tuple[int, bytes]]:
+        """Yield what is kept as it was committed, with its number among the commitments; silent about the rest."""
+        return self._contents.whole(commitments, most_bytes)
 
 
 def _beginning(statement: object) -> str:

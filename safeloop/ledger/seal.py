@@ -25,6 +25,11 @@ def pae(body: bytes) -> bytes:
     return _PREFIX + b"%d " % len(body) + body
 
 
+def pre_authentication(payload_type: bytes, body: bytes) -> bytes:
+    """Return DSSE's pre-authentication encoding of a payload of any type."""
+    return b"DSSEv1 %d %s %d " % (len(payload_type), payload_type, len(body)) + body
+
+
 def body_of(sealed: bytes) -> bytes:
     """Return the body inside a pre-authentication encoding, as a receipt carries it.
 
@@ -46,4 +51,9 @@ def sign(private: Ed25519PrivateKey, body: bytes) -> bytes:
 
 def leaf(body: bytes, signature: bytes) -> bytes:
     """Return the RFC 6962 leaf hash of a row, 32 bytes; it commits to the signature too."""
-    return hashlib.sha256(b"\x00" + signature + pae(body)).digest()
+    return sealed_leaf(pae(body), signature)
+
+
+def sealed_leaf(message: bytes, signature: bytes) -> bytes:
+    """Return the same of what `pae` returned."""
+    return hashlib.sha256(b"\x00" + signature + message).digest()

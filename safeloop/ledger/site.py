@@ -10,18 +10,28 @@ import contextlib
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from safeloop.errors import KeyUnusable, LedgerError, LedgerNotFound, StateMismatch, VerificationError
 from safeloop.ledger import merkle, trust
 from safeloop.ledger.keys import KeyFolder, SigningKey
-from safeloop.ledger.note import Checkpoint, Verifier, parse_checkpoint, sign_checkpoint, verify_checkpoint
+from safeloop.ledger.note import (
+    Checkpoint,
+    Verifier,
+    has_signature,
+    parse_checkpoint,
+    sign_checkpoint,
+    verify_checkpoint,
+)
+from safeloop.ledger.rows import Row
 from safeloop.ledger.state import KnownLedger, KnownLedgers, State, create_state, read_state, state_path
 from safeloop.ledger.store import database, schema
 from safeloop.ledger.store.contents import content_path
 from safeloop.ledger.store.rows import RowStore
+from safeloop.ledger.succession import Role, successor
 
 MEMORY = ":memory:"
 
@@ -36,6 +46,7 @@ class Site:
         writer: Signs rows.
         log: Signs heads.
         state: The state file; None in memory.
+        keys: Where the keys are from, and where their successors will be; None in memory.
     """
 
     path: Path | None
@@ -43,18 +54,55 @@ class Site:
     writer: SigningKey
     log: SigningKey
     state: Path | None
+    keys: KeyFolder | None = None
 
     @property
     def verifier(self) -> Verifier:
         """The key that the ledger's head must verify under."""
-        return Verifier(self.origin, self.log.public)
+        return _verifier(self.origin, self.log.public)
+
+    @property
+    def signers(self) -> tuple[str, str]:
+        """The ids of the writer and the log key."""
+        return self.writer.key_id, self.log.key_id
 
     def sign_head(self, size: int, root: bytes) -> str:
         """Return the signed note of a head."""
         return sign_checkpoint(Checkpoint(self.origin, size, root), self.verifier, self.log.sign)
 
+    def succeeded(self, rows: Sequence[Row]) -> Site:
+        """Return the site with the keys that the ledger's own `key` rows lead to, in order.
 
-def protected_paths(site: Site, keys: str | os.PathLike[str] | None) -> tuple[Path, ...]:
+        A key folder's key is replaced after every ledger has the row, so that the row decides who signs, and not
+        what lies in the folder at this moment.
+
+        Raises:
+            KeyUnusable: The key that followed is not in the key folder.
+        """
+        writer, log = self._follow(Role.WRITER, self.writer, rows), self._follow(Role.LOG, self.log, rows)
+        return self if (writer, log) == (self.writer, self.log) else replace(self, writer=writer, log=log)
+
+    def _follow(self, role: Role, key: SigningKey, rows: Sequence[Row]) -> SigningKey:
+        named = successor(rows, role, key.key_id)
+        if named is None:
+            return key
+        found = None if self.keys is None else self.keys.find(role, named.key_id)
+        if found is None:
+            raise KeyUnusable(
+                f"{self.path}: {role} key {key.key_id[:8]} was replaced by {named.key_id[:8]}, which is not in this "
+                "key folder: it is older than the ledger",
+                hint="restore the newest backup of the key folder, or point SAFELOOP_KEYS at the one in use",
+            )
+        return found
+
+
+@lru_cache(maxsize=64)
+def _verifier(origin: str, public: bytes) -> Verifier:
+    # To admit a key costs as much as many a row; every head is signed as one and the same.
+    return Verifier(origin, public)
+
+
+def protected_paths(site: Site, keys: str | os.PathLike[str] | KeyFolder | None) -> tuple[Path, ...]:
     """Return what no tool may reach: the ledger's files, beside it what SQLite makes, and the key folder with its keys.
 
     Args:
@@ -63,7 +111,7 @@ def protected_paths(site: Site, keys: str | os.PathLike[str] | None) -> tuple[Pa
     bases = () if site.path is None else (site.path, content_path(site.path))
     files = [Path(f"{base}{side}") for base in bases for side in ("", "-wal", "-shm", "-journal")]
     try:
-        folder = KeyFolder(keys)
+        folder = KeyFolder.of(keys)
     except RuntimeError:  # there is no home, so there is no default folder either
         return tuple(files)
     keys_of = [folder.path, *folder.private_files, *(() if site.state is None else (site.state,))]
@@ -106,6 +154,11 @@ def open_site(path: Path, keys: KeyFolder, *, create: bool) -> Site:
         )
     if known is None and _signed_here(site):
         remember_site(path, site, keys)
+        # A rotation that ran until just now did not know of this ledger, and has left it without its row.
+        current = existing_site(path, keys)
+        if current.signers != site.signers:
+            remember_site(path, current, keys)
+            site = current
     return site
 
 
@@ -132,21 +185,34 @@ def remember_site(path: Path, site: Site, keys: KeyFolder) -> None:
 
 
 def read_head(note: str | None, site: Site) -> Checkpoint:
-    """Check a stored head under the site's own log key.
+    """Check a stored head under the site's own log key, or one before or after it that its key folder pins.
 
     Raises:
-        KeyUnusable: It is signed by another key folder's key.
+        KeyUnusable: It is signed by another key folder's key, or by one that was revoked.
         LedgerError: There is none, or it is no checkpoint.
     """
     if note is None:
         raise LedgerError(f"{site.path} has no head", hint="restore it from a backup")
     try:
-        return verify_checkpoint(note, site.verifier)
+        return verify_checkpoint(note, signing_log(note, site))
     except VerificationError as error:
         raise KeyUnusable(
             f"{site.path} was not signed by the log key of this key folder: {error}",
             hint="point SAFELOOP_KEYS at the key folder that made it, or run safeloop audit",
         ) from None
+
+
+def signing_log(note: str, site: Site) -> Verifier:
+    """Return the key that signed a head: the site's own, or one that it replaced, or that replaced it.
+
+    Raises:
+        KeyUnusable: The trust folder `self` is not understood.
+        SignatureMismatch: It is signed by a key that was revoked for checkpoints of its size.
+    """
+    if site.keys is None or has_signature(note, site.verifier):
+        return site.verifier
+    keys, revoked = trust.pinned_logs(site.keys.self_trust, site.origin)
+    return trust.signing_log(note, keys, revoked) or site.verifier
 
 
 def _signed_here(site: Site) -> bool:
@@ -180,7 +246,7 @@ def existing_site(path: Path, keys: KeyFolder) -> Site:
             hint="point SAFELOOP_KEYS at the key folder that made it; lost keys come back from a backup only",
         )
     origin = _origin(path, note)
-    site = Site(path, origin, keys.writer(), keys.log(), state_path(keys.path, origin))
+    site = Site(path, origin, keys.writer(), keys.log(), state_path(keys.path, origin), keys)
     read_head(note, site)
     return site
 

@@ -16,6 +16,7 @@ import time
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from safeloop.errors import EncodingError, KeyUnusable, LedgerLocked, StateMismatch
@@ -164,10 +165,14 @@ def _damaged(path: Path) -> StateMismatch:
 
 
 def _render(state: State) -> bytes:
-    # Percent-encoding: a path is bytes, and need not be UTF-8.
-    path = urllib.parse.quote(os.fsencode(state.path))
-    line = encode({"path": path, "root": state.root.hex(), "size": state.size})
+    line = encode({"path": _quoted(state.path), "root": state.root.hex(), "size": state.size})
     return line + b"\n" + hashlib.sha256(line).hexdigest().encode() + b"\n"
+
+
+@lru_cache(maxsize=64)
+def _quoted(path: Path) -> str:
+    # Percent-encoding: a path is bytes, and need not be UTF-8. One path is written again and again.
+    return urllib.parse.quote(os.fsencode(path))
 
 
 def _newest(data: bytes) -> tuple[int, State] | None:
@@ -214,9 +219,13 @@ class KnownLedgers:
         """Return the ledger that belongs at this real path, if any."""
         return next((known for known in self._read() if known.path == path), None)
 
+    def all(self) -> tuple[KnownLedger, ...]:
+        """Return every ledger that is remembered; it may be gone."""
+        return tuple(self._read())
+
     def remember(self, known: KnownLedger) -> None:
         """Add a ledger, or move one that was elsewhere, durably."""
-        with self._lock():
+        with self.locked():
             others = [old for old in self._read() if old.origin != known.origin and old.path != known.path]
             lines = [
                 json.dumps({"log": item.log, "origin": item.origin, "path": urllib.parse.quote(os.fsencode(item.path))})
@@ -243,7 +252,8 @@ class KnownLedgers:
             raise KeyUnusable(f"{self._path} is damaged", hint="restore it from a backup of the key folder") from None
 
     @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
+        """Keep others from adding to the list."""
         descriptor = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)

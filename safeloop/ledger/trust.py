@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safeloop.errors import KeyUnusable
+from safeloop.errors import KeyUnusable, SignatureMismatch
 from safeloop.ledger import ed25519, sshsig
 from safeloop.ledger.allowed_signers import (
     AllowedSigner,
@@ -30,12 +30,12 @@ from safeloop.ledger.allowed_signers import (
     parse_allowed_signers,
 )
 from safeloop.ledger.durable import make_folder, replace_file
-from safeloop.ledger.note import Verifier
+from safeloop.ledger.note import Verifier, has_signature, parse_checkpoint
 from safeloop.ledger.policy import Policy, Revocation, parse_policy, parse_revoked
 from safeloop.ledger.sshsig import PublicKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
 REVIEW_NAMESPACE = "safeloop-review"
@@ -68,18 +68,23 @@ class Trust:
     def operator_keys(self) -> frozenset[bytes]:
         """The raw writer and log keys: a review or an approval signed with one of them never counts."""
         writers = {signer.key.raw for signer in self.writers.values()}
-        return frozenset(writers | {log.public for log in self.policy.logs.values()})
+        return frozenset(writers | self.policy.log_keys)
 
-    def log_for(self, origin: str) -> Verifier:
-        """Return the pinned key of this log.
+    def log_for(self, origin: str, note: str = "") -> Verifier:
+        """Return the pinned key of this log: the newest, or the one that signed a note.
+
+        Args:
+            note: Where none of several keys signed it, the newest is returned, and its verification will fail.
 
         Raises:
             KeyUnusable: The policy pins no log of this origin.
+            SignatureMismatch: The note is signed by a key that was revoked for checkpoints of its size.
         """
-        if origin not in self.policy.logs:
-            hint = f"add its line to {self.path / 'policy'}: log VKEY"
+        keys = self.policy.logs.get(origin, ())
+        if not keys:
+            hint = f"safeloop trust import FILE --trust {self.path}, or its line in {self.path / 'policy'}: log VKEY"
             raise KeyUnusable(f"trust folder {self.path} pins no log of this origin: {origin[:200]!a}", hint=hint)
-        return self.policy.logs[origin]
+        return signing_log(note, keys, self.revoked) or keys[-1]
 
     def writer(self, key_id: str) -> PublicKey | None:
         """Return the pinned writer key with this id, or None."""
@@ -97,6 +102,36 @@ class Trust:
         return tuple(dict.fromkeys(key for key in keys if key.raw not in own))
 
 
+def signing_log(note: str, keys: Iterable[Verifier], revoked: Iterable[Revocation]) -> Verifier | None:
+    """Return the first of these keys of one log that signed a checkpoint and may sign one of its size, or None.
+
+    Raises:
+        SignatureMismatch: It is signed only by keys that were revoked for checkpoints of its size.
+    """
+    refused = ""
+    for key in keys:
+        if not has_signature(note, key):
+            continue
+        key_id, size = ed25519.key_id(key.public), parse_checkpoint(note).size
+        bounds = [line.size for line in revoked if (line.key_id, line.origin) == (key_id, key.name)]
+        if not bounds or size <= min(bounds):
+            return key
+        refused = f"a checkpoint of {size} rows, signed by log key {key_id[:8]}, revoked for more than {min(bounds)}"
+    if refused:
+        raise SignatureMismatch(refused)
+    return None
+
+
+def pinned_logs(path: Path | str, origin: str) -> tuple[tuple[Verifier, ...], tuple[Revocation, ...]]:
+    """Return the keys that a trust folder pins for a log, and its revocations; none where there is no such folder.
+
+    Raises:
+        KeyUnusable: A line that is not understood.
+    """
+    folder = Path(path)
+    return _logs(folder).get(origin, ()), parse_revoked(read_pin_file(folder / "revoked"), str(folder / "revoked"))
+
+
 def load_trust(path: Path | str) -> Trust:
     """Read a trust folder; nothing is created.
 
@@ -105,22 +140,28 @@ def load_trust(path: Path | str) -> Trust:
     """
     folder = Path(path)
     if not folder.is_dir():
-        raise KeyUnusable(f"{folder} is not a trust folder", hint="name a folder with a file `policy` in it")
+        raise KeyUnusable(f"{folder} is not a trust folder", hint="--trust DIR, a folder with a file `policy` in it")
     if not os.path.lexists(folder / "policy"):
         raise KeyUnusable(f"trust folder {folder} has no file policy", hint="its lines: log VKEY, quorum none")
+    release_policy = folder / "release.toml"
     return Trust(
-        policy=parse_policy(_read(folder / "policy"), str(folder / "policy")),
+        policy=parse_policy(read_pin_file(folder / "policy"), str(folder / "policy")),
         writers=_writers(folder),
-        reviewers=parse_allowed_signers(_read(folder / "reviewers"), str(folder / "reviewers")),
-        revoked=parse_revoked(_read(folder / "revoked"), str(folder / "revoked")),
-        release_policy_text=_read(folder / "release.toml") if os.path.lexists(folder / "release.toml") else None,
+        reviewers=parse_allowed_signers(read_pin_file(folder / "reviewers"), str(folder / "reviewers")),
+        revoked=parse_revoked(read_pin_file(folder / "revoked"), str(folder / "revoked")),
+        release_policy_text=read_pin_file(release_policy) if os.path.lexists(release_policy) else None,
         path=folder,
         is_self=folder.resolve().name == "self",
     )
 
 
-def pin_log(path: Path | str, verifier: Verifier) -> None:
+def pin_log(path: Path | str, verifier: Verifier, *, addition: bool = False) -> None:
     """Pin a log key, unless it is pinned already; makes the folder where it is missing.
+
+    Args:
+        path: The trust folder.
+        verifier: The key, named by its origin.
+        addition: Where the origin has another key, this one comes beside it (a rotation).
 
     Raises:
         KeyUnusable: The origin has another key, the key is a reviewer's, or the folder is unusable.
@@ -129,11 +170,11 @@ def pin_log(path: Path | str, verifier: Verifier) -> None:
         _refuse_reviewer(folder, verifier.public)
         line, file = f"log {verifier.vkey}", folder / "policy"
         parse_policy(f"{line}\nquorum none\n")  # never leave behind what cannot be read again
-        pinned = _logs(folder).get(verifier.name)
-        if pinned is None:
-            _append(file, _read(file) or "quorum none\n", line)
-        elif pinned != verifier:
+        pinned = _logs(folder).get(verifier.name, ())
+        if pinned and verifier not in pinned and not addition:
             raise KeyUnusable(f"{file} has another key of {verifier.name}", hint="edit that line by hand")
+        if verifier not in pinned:
+            _append(file, read_pin_file(file) or "quorum none\n", line)
 
 
 def pin_writer(path: Path | str, name: str, raw: bytes, *, addition: bool = False) -> None:
@@ -154,6 +195,18 @@ def pin_writer(path: Path | str, name: str, raw: bytes, *, addition: bool = Fals
         _add_signer(folder / "writers", signer, addition=addition)
 
 
+def revoke(path: Path | str, revocation: Revocation) -> None:
+    """Add a line to `revoked`, unless it is there already.
+
+    Raises:
+        KeyUnusable: The file holds what is not understood, or the folder is unusable.
+    """
+    with _locked(path) as folder:
+        file = folder / "revoked"
+        if revocation not in parse_revoked(read_pin_file(file), str(file)):
+            _append(file, read_pin_file(file), revocation.line)
+
+
 def add_reviewer(path: Path | str, principal: str, public_key: str, *, addition: bool = False) -> PublicKey:
     """Pin a reviewer's key, unless it is pinned already, and return it; makes the folder where it is missing.
 
@@ -171,7 +224,7 @@ def add_reviewer(path: Path | str, principal: str, public_key: str, *, addition:
     key = sshsig.parse_public_key(public_key)
     person = (check_name(principal, "reviewers"),)
     with _locked(path) as folder:
-        logs = {log.public for log in _logs(folder).values()}
+        logs = {log.public for logs in _logs(folder).values() for log in logs}
         if ed25519.key_id(key.raw) in _writers(folder) or key.raw in logs:
             raise KeyUnusable(f"{key.fingerprint} is a writer or log key pinned in {folder}: {_NEVER_COUNTS}")
         signer = AllowedSigner(person, key, (REVIEW_NAMESPACE, APPROVAL_NAMESPACE))
@@ -179,14 +232,14 @@ def add_reviewer(path: Path | str, principal: str, public_key: str, *, addition:
     return key
 
 
-def _logs(folder: Path) -> Mapping[str, Verifier]:
-    return parse_policy(_read(folder / "policy") or "quorum none", str(folder / "policy")).logs
+def _logs(folder: Path) -> Mapping[str, tuple[Verifier, ...]]:
+    return parse_policy(read_pin_file(folder / "policy") or "quorum none", str(folder / "policy")).logs
 
 
 def _writers(folder: Path) -> dict[str, AllowedSigner]:
     """Read `writers`: plain keys by id. A key on several lines has the names of all of them."""
     writers: dict[str, AllowedSigner] = {}
-    for where, line in numbered_lines(_read(folder / "writers"), str(folder / "writers")):
+    for where, line in numbered_lines(read_pin_file(folder / "writers"), str(folder / "writers")):
         signer = parse_allowed_signer(line, where)
         if signer.key.type != sshsig.PLAIN or signer != AllowedSigner(signer.principals, signer.key):
             raise KeyUnusable(f"{where}: a writer is a plain ssh-ed25519 key without options", hint="see `revoked`")
@@ -197,14 +250,14 @@ def _writers(folder: Path) -> dict[str, AllowedSigner]:
 
 
 def _refuse_reviewer(folder: Path, raw: bytes) -> None:
-    for line in parse_allowed_signers(_read(folder / "reviewers"), "reviewers"):
+    for line in parse_allowed_signers(read_pin_file(folder / "reviewers"), "reviewers"):
         if line.key.raw == raw:
             raise KeyUnusable(f"{line.principals[0]} is pinned as a reviewer with this key: {_NEVER_COUNTS}")
 
 
 def _add_signer(file: Path, signer: AllowedSigner, *, addition: bool) -> None:
     person = signer.principals[0]
-    text = _read(file)
+    text = read_pin_file(file)
     lines = [line for line in parse_allowed_signers(text, str(file)) if person in line.principals]
     if any(replace(line, principals=signer.principals) == signer for line in lines):
         return
@@ -221,23 +274,28 @@ def _append(file: Path, text: str, line: str) -> None:
     replace_file(file, f"{text}{separator}{line}\n".encode())
 
 
-def _read(file: Path) -> str:
-    """Return a file's text; empty where there is no file (a link to nowhere is unreadable, not absent)."""
+def read_pin_file(file: Path) -> str:
+    """Return the text of a trust folder's file; empty where there is none (a link to nowhere is unreadable).
+
+    Raises:
+        KeyUnusable: No regular file, unreadable, too large, or not UTF-8.
+    """
+    hint = f"ls -ld {file}; pins that somebody exported: safeloop trust import FILE --trust DIR"
     try:
         if not os.path.lexists(file):
             return ""
         if not stat.S_ISREG(file.stat().st_mode):  # opening a pipe would wait for ever
-            raise KeyUnusable(f"{file} is not a regular file")
+            raise KeyUnusable(f"{file} is not a regular file", hint=hint)
         with file.open("rb") as stream:
             data = stream.read(_MAX_FILE_BYTES + 1)
         if len(data) > _MAX_FILE_BYTES:
-            raise KeyUnusable(f"{file} has more than {_MAX_FILE_BYTES} bytes")
+            raise KeyUnusable(f"{file} has more than {_MAX_FILE_BYTES} bytes", hint=hint)
         return data.decode()
     except OSError as error:
-        raise KeyUnusable(f"{file} cannot be read: {error.strerror}") from error
+        raise KeyUnusable(f"{file} cannot be read: {error.strerror}", hint=hint) from error
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise KeyUnusable(f"{file} line {line}: not UTF-8") from error
+        raise KeyUnusable(f"{file} line {line}: not UTF-8", hint=hint) from error
 
 
 @contextmanager

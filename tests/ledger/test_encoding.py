@@ -183,3 +183,16 @@ def test_the_largest_integers_and_look_alikes_stay_what_they_are() -> None:
 
 def test_a_tuple_is_a_list_and_a_string_enum_its_string() -> None:
     assert encode({"a": (1, "x"), "b": Colour.RED}) == b'{"a":[1,"x"],"b":"red"}'
+
+
+@pytest.mark.parametrize("text", ["\\u0000", "\\\\u0000", "a\\u0000b", "\\", "u0000"])
+def test_text_that_looks_like_an_escaped_null_is_text(text: str) -> None:
+    for value in (text, {"a": [text]}, {"a": {"b": (1, text)}}):
+        assert json.loads(encode(value)) == json.loads(json.dumps(value))
+        assert encode(json.loads(encode(value))) == encode(value)
+
+
+@pytest.mark.parametrize("value", ["\0", "\\u0000\0", {"a": ["\\u0000", {"b": ("x", "\0")}]}, ["\\", "\0u0000"]])
+def test_a_null_is_found_wherever_it_is_and_whatever_is_beside_it(value: object) -> None:
+    with pytest.raises(EncodingError, match=r"text holds U\+0000"):
+        encode(value)

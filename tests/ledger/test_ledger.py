@@ -218,10 +218,12 @@ def test_the_time_is_the_clock_s_in_utc_and_may_go_backwards(path: Path, keys: P
         datetime(1970, 1, 1, tzinfo=UTC),
     ])
     ledger = Ledger(path, keys=keys, clock=lambda: next(moments))
-    add(ledger, 3)
+    for number in (1, 2, 1):
+        add(ledger, number)
     ledger.close()
     assert [row.at for row in verified_rows(path, keys)] == [
-        "2026-11-21T07:00:00.000005Z", "2026-11-21T06:59:00.000000Z", "1970-01-01T00:00:00.000000Z"
+        "2026-11-21T07:00:00.000005Z", "2026-11-21T06:59:00.000000Z", "2026-11-21T06:59:00.000000Z",
+        "1970-01-01T00:00:00.000000Z",
     ]
 
 

@@ -226,6 +226,14 @@ def test_an_edge_that_does_not_fit_its_size_is_refused() -> None:
         Frontier(7, HASHES[:2])
 
 
+@pytest.mark.parametrize(("size", "level"), [(1, 1), (2, 2), (6, 2), (7, 1)])
+def test_a_subtree_is_added_only_where_one_of_its_size_can_begin(size: int, level: int) -> None:
+    frontier = Frontier.read(size, NODE)
+    with pytest.raises(ProofError, match=f"a subtree of level {level} cannot begin at leaf {size}"):
+        frontier.append(HASHES[0], level)
+    assert (frontier.size, frontier.root()) == (size, merkle.root_at(size, NODE))
+
+
 def test_a_copied_edge_grows_apart() -> None:
     one = Frontier.read(5, NODE)
     other = one.copy()
@@ -237,3 +245,11 @@ def test_a_copied_edge_grows_apart() -> None:
 def _flipped(digest: bytes, data: st.DataObject) -> bytes:
     bit = data.draw(st.integers(0, 255))
     return digest[: bit // 8] + bytes([digest[bit // 8] ^ 1 << bit % 8]) + digest[bit // 8 + 1 :]
+
+
+def test_a_root_that_was_asked_for_is_not_the_root_after_the_next_leaf() -> None:
+    frontier, leaves = Frontier(), [bytes([number]) * 32 for number in range(20)]
+    for count, leaf in enumerate(leaves, 1):
+        before = frontier.root()
+        frontier.append(leaf)
+        assert frontier.root() == frontier.root() == merkle.root(leaves[:count]) != before

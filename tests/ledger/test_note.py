@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -198,6 +199,41 @@ def test_a_note_that_departs_from_the_form_is_refused(text: str, reason: str) ->
         note.parse_checkpoint(text)
 
 
+def test_a_note_of_exactly_the_limit_and_a_signature_of_one_byte_are_read() -> None:
+    line = "\n\n— a AAAAAAA=\n"
+    text = "x" * (1_000_000 - len(line))
+    assert note.split_note(text + line) == (text + "\n", [("a", bytes(5))])
+    with pytest.raises(ProofError, match="more than 1000000"):
+        note.split_note("x" + text + line)
+
+
+def test_whether_a_key_signed_a_note_is_asked_of_the_signature_and_the_origin() -> None:
+    stranger = Verifier(ORIGIN, Ed25519PrivateKey.generate().public_key().public_bytes_raw())
+    assert note.has_signature(NOTE, VERIFIER)
+    for text, key in ((NOTE, stranger), (NOTE.replace("13", "14"), VERIFIER), ("", VERIFIER),
+                      (NOTE, Verifier("other.example/x", VERIFIER.public))):
+        assert not note.has_signature(text, key)
+
+
+def test_one_good_line_thousands_of_times_is_verified_once() -> None:
+    many = NOTE + NOTE.rpartition("\n\n")[2] * 7_500
+    began = time.process_time()
+    note.parse_checkpoint(many)
+    read = time.process_time()
+    assert note.verify_checkpoint(many, VERIFIER).size == 13
+    # Reading it is some 20 milliseconds; to verify each line would take a second.
+    assert time.process_time() - read < 12 * (read - began)
+
+
+def test_a_receipt_of_the_only_row_needs_no_hash() -> None:
+    row = json.loads(vector("rows.json"))["rows"][0]
+    body, signature = row["body"].encode(), bytes.fromhex(row["signature"])
+    checkpoint = Checkpoint(ORIGIN, 1, bytes.fromhex(row["leaf"]))
+    made = Receipt(0, (), signed(checkpoint.text), body, signature)
+    assert note.parse_receipt(note.render_receipt(made)) == made
+    assert note.verify_receipt(made, VERIFIER) == checkpoint
+
+
 @pytest.mark.parametrize("index", [0, 17, 40])
 def test_receipts_are_rendered_and_read_byte_for_byte(index: int) -> None:
     text = vector(f"row-{index}.tlog-proof")
@@ -247,10 +283,14 @@ EXTRA = RECEIPT.splitlines()[1]
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (RECEIPT.replace("@v1", "@v2"), "not a receipt"),
-        (RECEIPT.split("\n\n")[0], "not a receipt"),
+        (RECEIPT.replace("@v1", "@v2"), "the first line is not"),
+        (RECEIPT.split("\n\n")[0], "not a receipt to its end"),
         (RECEIPT.replace(EXTRA + "\n", ""), "`extra`"),
         (RECEIPT.replace("index 17\n", ""), "`extra`"),
+        (RECEIPT.replace("extra ", "Extra "), "`extra`"),
+        (RECEIPT.replace("index ", "Index "), "`extra`"),
+        ("c2sp.org/tlog-proof@v1\n\n", "not a receipt to its end"),
+        (f"c2sp.org/tlog-proof@v1\n{EXTRA}\n\n", "not a receipt to its end"),
         (RECEIPT.replace("index 17", "index 017"), "not a decimal"),
         (RECEIPT.replace("index 17", "index 17 "), "not a decimal"),
         (RECEIPT.replace(EXTRA, "extra !"), "extra is not base64"),

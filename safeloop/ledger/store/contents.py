@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from safeloop.errors import LedgerError
-from safeloop.ledger.content import Content, check_content
+from safeloop.errors import LedgerError, LedgerLocked
+from safeloop.ledger.content import Content, check_content, is_committed
 from safeloop.ledger.store import database, schema
+
+_AT_ONCE = 64  # always as many, so that SQLite keeps the statement
+_SOME = (
+    "SELECT salted_sha256, salt, bytes, type FROM content WHERE length(bytes) <= ? "  # noqa: S608 - question marks
+    f"AND salted_sha256 IN ({', '.join('?' * _AT_ONCE)})"
+)
 
 
 def content_path(ledger: Path) -> Path:
@@ -38,7 +45,7 @@ class ContentStore:
                 self._connection.execute(statement)
         elif read_only:
             # Content may have been erased or left behind as a whole; what is missing is the judge's finding.
-            self._connection = database.connect_read_only(path) if path.exists() else None
+            self._connection = _opened_to_read(path) if path.exists() else None
         else:
             self._connection = database.connect(path, timeout_s)
             with database.translated(path):
@@ -82,14 +89,116 @@ class ContentStore:
         self._require_table(self._connection)
         with database.translated(self._name):
             found = self._connection.execute(
-                "SELECT salt, bytes FROM content WHERE salted_sha256 = ?",
+                "SELECT salt, bytes, type FROM content WHERE salted_sha256 = ?",
                 (bytes.fromhex(commitment["salted_sha256"]),),
             ).fetchone()
         if found is None:
             return None
-        salt, data = (part if isinstance(part, bytes) else b"" for part in found)
-        check_content(commitment, salt, data)
+        salt, data = (part if isinstance(part, bytes) else b"" for part in found[:2])
+        check_content(commitment, salt, data, found[2])
         return data
+
+    def whole(self, commitments: Iterable[Mapping[str, Any]], most_bytes: int) -> Iterator[tuple[int, bytes]]:
+        """Yield what is here as it was committed, with its number among the commitments, in any order.
+
+        It says nothing of others, nor of what is longer than `most_bytes`; and it is quicker than one by one.
+        """
+        wanted = {bytes.fromhex(each["salted_sha256"]): (number, each) for number, each in enumerate(commitments)}
+        if self._connection is None:
+            return
+        self._require_table(self._connection)
+        digests = list(wanted)
+        for first in range(0, len(digests), _AT_ONCE):
+            some = digests[first : first + _AT_ONCE]
+            with database.translated(self._name):
+                rows = self._connection.execute(_SOME, (most_bytes, *some, *some[:1] * (_AT_ONCE - len(some))))
+                for digest, salt, data, media_type in rows:
+                    number, commitment = wanted[digest]
+                    if is_committed(commitment, salt, data, media_type):
+                        yield number, data
+
+    def holds(self, digest: bytes) -> bool:
+        """Say whether there are bytes under this digest; they are not looked at."""
+        if self._connection is None:
+            return False
+        self._require_table(self._connection)
+        with database.translated(self._name):
+            sql = "SELECT 1 FROM content WHERE salted_sha256 = ?"
+            return self._connection.execute(sql, (digest,)).fetchone() is not None
+
+    def salted(self, digest: bytes) -> tuple[bytes, bytes] | None:
+        """Return salt and bytes as they are stored, not compared with any commitment; None if they are not here."""
+        if self._connection is None:
+            return None
+        self._require_table(self._connection)
+        with database.translated(self._name):
+            sql = "SELECT salt, bytes FROM content WHERE salted_sha256 = ?"
+            found = self._connection.execute(sql, (digest,)).fetchone()
+        return None if found is None else (bytes(found[0]), bytes(found[1]))
+
+    def erase(self, digests: Iterable[bytes]) -> int:
+        """Delete salts and bytes until no trace of them is in the files; only under the writers' lock.
+
+        The file is written anew: moving entries between pages leaves copies behind that `secure_delete` does not
+        know of. Doing it again, after a crash or for no digest at all, clears away what an earlier one left.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            LedgerLocked: They are deleted, but somebody still reads, so that the log keeps their bytes.
+        """
+        connection = self._opened()
+        self._require_table(connection)
+        with database.translated(self._name):
+            before = connection.total_changes
+            connection.executemany("DELETE FROM content WHERE salted_sha256 = ?", ((digest,) for digest in digests))
+            erased = connection.total_changes - before
+            connection.execute("VACUUM")
+            is_read = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if is_read:
+            raise LedgerLocked(
+                f"{self._name} is being read: what was erased is still in its -wal", hint=f"fuser -v {self._name}"
+            )
+        return erased
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read one state of the file, whatever others write meanwhile; it is taken at once."""
+        if self._connection is None:
+            yield
+            return
+        try:
+            with database.translated(self._name):
+                self._connection.execute("BEGIN")
+                self._connection.execute("SELECT 1 FROM content LIMIT 1").fetchone()
+            yield
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Let what is read until the end share one state of the file: it spares a lock for each; keep it short.
+
+        Whoever erases must wait for the end of it.
+        """
+        if self._connection is None:
+            yield
+            return
+        self._connection.execute("BEGIN")  # touches no file before something is read
+        try:
+            yield
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    def copy_to(self, path: Path) -> bool:
+        """Copy the state that a snapshot holds to a new file; False if there is no file to copy."""
+        if self._connection is None:
+            return False
+        database.copy(self._connection, path)
+        return True
 
     def fold_log(self) -> None:
         """Fold the write-ahead log into the file; only under the writers' lock."""
@@ -112,3 +221,13 @@ class ContentStore:
         if self._connection is None:
             raise LedgerError(f"there is no content database at {self._name}", hint="restore it from a backup")
         return self._connection
+
+
+def _opened_to_read(path: Path) -> sqlite3.Connection:
+    connection = database.connect_read_only(path)
+    try:
+        database.check_version(path, connection)
+    except LedgerError:
+        connection.close()
+        raise
+    return connection

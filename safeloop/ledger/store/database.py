@@ -7,12 +7,15 @@ import os
 import re
 import sqlite3
 import stat
-from collections.abc import Iterator
+import tempfile
 from pathlib import Path
+from typing import TypeVar
 
 from safeloop.errors import LedgerError, LedgerLocked, LedgerNotFound
 from safeloop.ledger.store import schema
+from safeloop.ledger.store.temporary import copy_with_log
 
+_Connection = TypeVar("_Connection", bound=sqlite3.Connection)
 BUSY_TIMEOUT_S = 30.0
 _PAGES_TO_FOLD = 1_000
 _OCTAL = re.compile(rb"\\([0-7]{3})")  # how the kernel writes spaces in its table of mounts
@@ -23,16 +26,26 @@ _REMOTE = frozenset({
 })
 
 
-@contextlib.contextmanager
-def translated(path: Path | str) -> Iterator[None]:
+class translated:  # noqa: N801 - used as a function is; a class, because a generator costs more than many a statement
     """Turn SQLite's errors into ours, naming the file."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise _explained(path, error) from error
-    except (UnicodeDecodeError, OverflowError) as error:
-        # The module itself stumbles over names that are not UTF-8 and over numbers beyond 64 bits.
-        raise _damaged(path, str(error)) from error
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: Path | str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Promise nothing yet."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Raise our error for SQLite's; let any other pass."""
+        if error is None:
+            return
+        if isinstance(error, sqlite3.Error):
+            raise _explained(self._path, error) from error
+        if isinstance(error, UnicodeDecodeError | OverflowError):
+            # The module itself stumbles over names that are not UTF-8 and over numbers beyond 64 bits.
+            raise _damaged(self._path, str(error)) from error
 
 
 def connect(path: Path, timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection:
@@ -68,21 +81,55 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     """Open a database file without ever changing it.
 
     In a folder that can be written, SQLite's side files may appear. Elsewhere a file without `-wal` is read as
-    immutable, and one whose `-wal` lies beside it needs its `-shm` too.
+    immutable, one with `-wal` and `-shm` beside it as it is, and one with a `-wal` alone from a temporary copy of both,
+    which is gone when the connection is closed.
+
+    Raises:
+        LedgerError: It cannot be opened, or a copy is needed and cannot be made.
     """
-    wal, shm = Path(f"{path}-wal"), Path(f"{path}-shm")
-    mode = "mode=ro"
-    if not os.access(path.parent, os.W_OK):
-        if not wal.exists() or not wal.stat().st_size:
-            mode = "immutable=1"
-        elif not shm.exists():
-            raise LedgerError(
-                f"{path} has a -wal but no -shm, in a folder that cannot be written",
-                hint=f"copy both files to a folder of your own: cp {path} {wal} /tmp/",
-            )
+    wal = Path(f"{path}-wal")
+    if os.access(path.parent, os.W_OK):
+        return _connect_to_read(path, "mode=ro", sqlite3.Connection)
+    if not wal.exists() or not wal.stat().st_size:
+        return connect_immutable(path)
+    if Path(f"{path}-shm").exists():
+        return _connect_to_read(path, "mode=ro", sqlite3.Connection)
+    return _connect_to_copy(path, wal)
+
+
+def connect_immutable(path: Path) -> sqlite3.Connection:
+    """Open a database file that nobody writes, whoever made it: nothing is written beside it either."""
+    return _connect_to_read(path, "immutable=1", sqlite3.Connection)
+
+
+class _CopyConnection(sqlite3.Connection):
+    """A connection to a temporary copy, which goes when it is closed."""
+
+    folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def close(self) -> None:
+        """Close the copy, and remove it."""
+        super().close()
+        if self.folder is not None:
+            self.folder.cleanup()
+
+
+def _connect_to_copy(path: Path, wal: Path) -> sqlite3.Connection:
+    folder = copy_with_log(path, wal)
+    try:
+        connection = _connect_to_read(Path(folder.name, path.name), "mode=ro", _CopyConnection)
+    except BaseException:
+        folder.cleanup()
+        raise
+    connection.folder = folder
+    return connection
+
+
+def _connect_to_read(path: Path, mode: str, kind: type[_Connection]) -> _Connection:
     with translated(path):
         return sqlite3.connect(
-            f"{_uri(path)}?{mode}", uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=False
+            f"{_uri(path)}?mode=ro&{mode}", uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S,
+            check_same_thread=False, factory=kind,
         )
 
 
@@ -170,12 +217,42 @@ def check_ours(path: Path, connection: sqlite3.Connection) -> None:
         if application != schema.APPLICATION_ID:
             raise _foreign(path, connection)
     if version != schema.USER_VERSION:
-        raise LedgerError(
-            f"{path} is of format version {version}; this safeloop reads version {schema.USER_VERSION}",
-            hint="pip install --upgrade safeloop",
-        )
+        raise _other_version(path, version)
     if encoding != "UTF-8":
         raise LedgerError(f"{path} is encoded in {encoding}, not UTF-8", hint="restore it from a backup")
+
+
+def check_version(path: Path, connection: sqlite3.Connection) -> None:
+    """Refuse a file of ours that is of another version; what else may be wrong with it is not asked.
+
+    Raises:
+        LedgerError: It is of another version.
+    """
+    try:
+        application, version = (
+            connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+        )
+    except sqlite3.Error:
+        return  # whoever reads on finds out, and says so with its own words
+    if application == schema.APPLICATION_ID and version != schema.USER_VERSION:
+        raise _other_version(path, version)
+
+
+def copy(source: sqlite3.Connection, path: Path) -> None:
+    """Copy what a connection sees to a file that is there and empty, durably; side files are not made.
+
+    Within a transaction it is the transaction's snapshot that is copied, whatever others commit meanwhile.
+    """
+    with translated(path):
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as target:
+            target.execute("PRAGMA journal_mode = OFF")  # a copy that fails is thrown away
+            target.execute("PRAGMA synchronous = OFF")  # synced once, below
+            source.backup(target)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def check_local(path: Path) -> None:
@@ -212,6 +289,13 @@ def _uri(path: Path) -> str:
     return path.absolute().as_uri()
 
 
+def _other_version(path: Path, version: int) -> LedgerError:
+    return LedgerError(
+        f"{path} is of format version {version}; this safeloop reads version {schema.USER_VERSION}",
+        hint="pip install --upgrade safeloop",
+    )
+
+
 def _foreign(path: Path, connection: sqlite3.Connection) -> LedgerError:
     """Tell the tutorial's ledger from any other database."""
     columns = {name for _, name, *_ in connection.execute("PRAGMA table_info(ledger)")}
@@ -219,7 +303,7 @@ def _foreign(path: Path, connection: sqlite3.Connection) -> LedgerError:
     if "turn_count" in columns or tables >= {"spec", "attestations"}:
         return LedgerError(
             f"{path} is a ledger of the tutorial: unsigned, and left as it is",
-            hint="start a signed one beside it: safeloop init --ledger PATH",
+            hint=f"safeloop ledger import {path} takes it over into a signed one: safeloop init --ledger PATH",
         )
     return LedgerError(f"{path} is another program's database, not a ledger", hint="choose another path with --ledger")
 

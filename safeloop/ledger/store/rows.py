@@ -16,21 +16,28 @@ StoredRow = tuple[int, bytes, bytes]
 # What judges may read: position, the stored bytes, the signature. Never a generated column or a view.
 _STORED = "SELECT idx, CAST(body AS BLOB), sig FROM row"
 
-# By index: the rows that a search in it does not find, and the number of its entries.
-_INDEXES = (
-    (
-        "row_session",
-        "SELECT idx FROM row AS t NOT INDEXED WHERE NOT EXISTS (SELECT 1 FROM row AS i INDEXED BY row_session "
-        "WHERE i.session_id IS t.session_id AND i.n IS t.n AND i.idx = t.idx)",
-        "SELECT coalesce(sum(1), 0) FROM row INDEXED BY row_session",
-    ),
-    (
-        "row_kind",
-        "SELECT idx FROM row AS t NOT INDEXED WHERE NOT EXISTS (SELECT 1 FROM row AS i INDEXED BY row_kind "
-        "WHERE i.kind IS t.kind AND i.idx = t.idx)",
-        "SELECT coalesce(sum(1), 0) FROM row INDEXED BY row_kind",
-    ),
+# The rows that a search in an index does not find, and for each index whether it does: in one pass, which reads every
+# row's columns once.
+_HIDDEN = (
+    "SELECT * FROM (SELECT t.idx, "
+    "EXISTS (SELECT 1 FROM row AS i INDEXED BY row_session WHERE i.session_id IS t.session_id AND i.n IS t.n "
+    "AND i.idx = t.idx) AS in_session, "
+    "EXISTS (SELECT 1 FROM row AS i INDEXED BY row_kind WHERE i.kind IS t.kind AND i.idx = t.idx) AS in_kind "
+    "FROM row AS t NOT INDEXED WHERE t.idx BETWEEN ? AND ?) WHERE NOT (in_session AND in_kind)"
 )
+_LISTED = {
+    "row_session": "SELECT coalesce(sum(1), 0) FROM row INDEXED BY row_session",
+    "row_kind": "SELECT coalesce(sum(1), 0) FROM row INDEXED BY row_kind",
+}
+"""By index: the number of its entries."""
+
+
+def copied(path: Path) -> tuple[int, str | None]:
+    """Return size and head of a copy that nobody has opened yet, and leave no side files beside it."""
+    with database.translated(path), contextlib.closing(database.connect_immutable(path)) as connection:
+        size = connection.execute("SELECT coalesce(max(idx), -1) + 1 FROM row").fetchone()[0]
+        head = connection.execute("SELECT note FROM head WHERE id = 0").fetchone()
+        return int(size), None if head is None else str(head[0])
 
 
 class RowStore:
@@ -140,39 +147,80 @@ class RowStore:
             found = self._connection.execute("PRAGMA main.table_list").fetchall()
             return frozenset(name for _, name, kind, *_ in found if kind == "table")
 
-    def index_faults(self) -> Iterator[tuple[str, int | None]]:
-        """Yield (index, row) for rows that an index does not lead to; (index, None) if it lists others than these.
+    def index_faults(self, start: int, end: int) -> Iterator[tuple[str, int]]:
+        """Yield (index, row) for rows from `start` up to but not `end` that an index does not lead to."""
+        for idx, *is_found in self._stream(_HIDDEN, start, end - 1):
+            yield from ((index, idx) for index, found in zip(_LISTED, is_found, strict=True) if not found)
+
+    def index_excess(self) -> Iterator[str]:
+        """Yield indexes that do not have as many entries as there are rows.
 
         An index in which a search finds every row, and which has no more entries than that, is whole and sorted.
         The entries are summed, because SQLite answers a bare count(*) from whichever index is smallest.
         """
         total = self._one("SELECT count(*) FROM row NOT INDEXED")[0]
-        for index, hidden, listed in _INDEXES:
-            yield from ((index, idx) for (idx,) in self._stream(hidden))
-            if self._one(listed)[0] != total:
-                yield index, None
+        yield from (index for index, listed in _LISTED.items() if self._one(listed)[0] != total)
 
-    def rows(self) -> Iterator[StoredRow]:
-        """Yield every row by position, as its stored bytes."""
-        return self._stream(f"{_STORED} ORDER BY idx")
+    def rows(self, start: int = 0) -> Iterator[StoredRow]:
+        """Yield every row by position, from one position on, as its stored bytes."""
+        if start == 0:
+            return self._stream(f"{_STORED} ORDER BY idx")  # those at positions that cannot be, too
+        return self._stream(f"{_STORED} WHERE idx >= ? ORDER BY idx", start)
+
+    def copy_to(self, path: Path) -> None:
+        """Copy the state that a snapshot holds to a new file."""
+        database.copy(self._connection, path)
+
+    def row(self, idx: int) -> StoredRow | None:
+        """Return the row at a position, if there is one."""
+        found = self._one(f"{_STORED} WHERE idx = ?", idx)
+        return None if found is None else (found[0], found[1], found[2])
+
+    def row_of(self, session: str, n: int) -> StoredRow | None:
+        """Return a session's row by its place in the session, found by an index."""
+        found = self._one(f"{_STORED} WHERE session_id = ? AND n = ? ORDER BY idx LIMIT 1", session, n)
+        return None if found is None else (found[0], found[1], found[2])
 
     def rows_of(self, session: str, after: int = -1) -> Iterator[StoredRow]:
         """Yield a session's rows after a position, found by an index: quick, and no judge's evidence."""
         return self._stream(f"{_STORED} WHERE session_id = ? AND idx > ? ORDER BY idx", session, after)
 
-    def rows_of_kinds(self, kinds: tuple[str, ...]) -> Iterator[StoredRow]:
-        """Yield the rows of some kinds by position, found by an index."""
+    def rows_of_kinds(self, kinds: tuple[str, ...], start: int = 0) -> Iterator[StoredRow]:
+        """Yield the rows of some kinds by position, from one position on, found by an index."""
         marks = ", ".join("?" * len(kinds))
-        return self._stream(f"{_STORED} WHERE kind IN ({marks}) ORDER BY idx", *kinds)
+        return self._stream(f"{_STORED} WHERE kind IN ({marks}) AND idx >= ? ORDER BY idx", *kinds, start)
 
     def sessions(self) -> Iterator[str]:
         """Yield the sessions in the order of their first rows, by an index: navigation, and no evidence."""
         sql = "SELECT session_id FROM row WHERE session_id IS NOT NULL GROUP BY session_id ORDER BY min(idx)"
         return (str(session) for (session,) in self._stream(sql))
 
+    def count_like(self, prefix: str) -> int:
+        """Return how many rows there are of sessions whose id begins so, found by an index."""
+        sql = "SELECT count(*) FROM row WHERE session_id >= ? AND session_id < ?"
+        return int(self._one(sql, prefix, f"{prefix}\x7f")[0])
+
+    def sessions_like(self, prefix: str) -> Iterator[str]:
+        """Yield the sessions whose id begins so, in the order of their first rows; reads nothing of the others."""
+        sql = ("SELECT session_id FROM row WHERE session_id >= ? AND session_id < ? "
+               "GROUP BY session_id ORDER BY min(idx)")
+        # Ids are ASCII, and DEL is behind all that they hold (SQLite compares bytes).
+        return (str(session) for (session,) in self._stream(sql, prefix, f"{prefix}\x7f"))
+
+    def newest_session(self, besides: str) -> str | None:
+        """Return the session that began last, but never this one; reads back to its first row."""
+        sql = "SELECT session_id FROM row WHERE n = 0 AND session_id IS NOT ? ORDER BY idx DESC LIMIT 1"
+        found = self._one(sql, besides)
+        return None if found is None else str(found[0])
+
     def has(self, session: str, kind: str) -> bool:
         """Say whether a session has a row of this kind."""
         return self._one("SELECT 1 FROM row WHERE session_id = ? AND kind = ?", session, kind) is not None
+
+    def last_of_kind(self, kind: str) -> int | None:
+        """Return the position of the newest row of a kind, found by an index."""
+        found = self._one("SELECT idx FROM row WHERE kind = ? ORDER BY idx DESC LIMIT 1", kind)
+        return None if found is None else int(found[0])
 
     def last_row_of(self, session: str) -> StoredRow | None:
         """Return a session's newest row, if it has any."""

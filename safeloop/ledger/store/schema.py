@@ -52,8 +52,11 @@ STATEMENTS = (
     # Not unique: INSERT OR REPLACE would delete the row that it meets here, and no trigger would see it.
     "CREATE INDEX row_session ON row (session_id, n)",
     "CREATE INDEX row_kind ON row (kind)",
-    "CREATE TRIGGER row_insert BEFORE INSERT ON row "
-    "WHEN NEW.idx IS NOT (SELECT coalesce(max(idx), -1) + 1 FROM row) "
+    # It looks afterwards: before, SQLite would compute every generated column once more. A row that has a leaf was
+    # there already and has been replaced.
+    "CREATE TRIGGER row_insert AFTER INSERT ON row WHEN NEW.idx IS NOT (SELECT max(idx) FROM row) "
+    "OR (NEW.idx IS NOT 0 AND NOT EXISTS (SELECT 1 FROM row WHERE idx = NEW.idx - 1)) "
+    "OR EXISTS (SELECT 1 FROM node WHERE level = 0 AND idx = NEW.idx) "
     "BEGIN SELECT RAISE(ABORT, 'the ledger is append-only: this is not the next row'); END",
     "CREATE TRIGGER row_update BEFORE UPDATE ON row "
     "BEGIN SELECT RAISE(ABORT, 'the ledger is append-only: rows are never changed'); END",

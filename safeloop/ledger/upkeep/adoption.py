@@ -16,14 +16,14 @@ from safeloop.ledger.keys import KeyFolder
 from safeloop.ledger.ledger import Ledger
 from safeloop.ledger.note import Checkpoint, verify_checkpoint
 from safeloop.ledger.rows import LEDGER_SESSION, Draft, Row
-from safeloop.ledger.site import Site, existing_site, read_head, real_path, remember_site
+from safeloop.ledger.site import Site, existing_site, read_head, real_path, remember_site, signing_log
 from safeloop.ledger.state import State, StateFile, create_state, read_state, state_path
 from safeloop.ledger.store.rows import RowStore
 
 _TIMEOUT_S = 30.0
 
 
-def adopt(db_path: str | os.PathLike[str], note: str, *, keys: Path | None = None) -> Row:
+def adopt(db_path: str | os.PathLike[str], note: str, *, keys: Path | KeyFolder | None = None) -> Row:
     """Take a ledger as it lies, if it extends a checkpoint that was kept, and record that this was done.
 
     Args:
@@ -33,9 +33,9 @@ def adopt(db_path: str | os.PathLike[str], note: str, *, keys: Path | None = Non
         LedgerError: There is no ledger of these keys at this path.
         VerificationError: The checkpoint is not of this log, or the ledger does not extend it.
     """
-    path, folder = real_path(db_path), KeyFolder(keys)
+    path, folder = real_path(db_path), KeyFolder.of(keys)
     site = existing_site(path, folder)
-    kept = verify_checkpoint(note, site.verifier)
+    kept = verify_checkpoint(note, signing_log(note, site))
     with contextlib.closing(RowStore(path, read_only=True)) as store:
         head = read_head(store.head(), site)
         _check_extends(kept, head, store, path)
@@ -52,7 +52,7 @@ def adopt(db_path: str | os.PathLike[str], note: str, *, keys: Path | None = Non
 
 def _record(path: Path, folder: KeyFolder, site: Site, note: str) -> Row:
     data = {"event": "adopt", "key": site.verifier.vkey, "proof": None, "not_after_size": None, "checkpoint": note}
-    with contextlib.closing(Ledger(path, keys=folder.path, create=False)) as ledger:
+    with contextlib.closing(Ledger(path, keys=folder, create=False)) as ledger:
         return ledger.append(lambda _: (Draft(LEDGER_SESSION, "key", data),))[0]
 
 

@@ -1,0 +1,136 @@
+"""What is plainly right is right: whatever the quick way admits, the strict way admits, and says the same of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safeloop.errors import EncodingError
+from safeloop.ledger import encode
+from safeloop.ledger.content import commitments, manifest, manifest_entries
+from safeloop.ledger.kinds import KINDS, check_data
+from safeloop.ledger.quick import PLAIN, commitments_in, is_plain_request, plain_claims
+from safeloop.ledger.rows import parse_row
+
+SIGNATURE = b"s" * 64
+BODY: dict[str, Any] = {
+    "at": "2026-11-21T07:27:00.123456Z", "kind": "check", "ledger": "safeloop.local/6f1c", "n": 3, "prev": "0" * 64,
+    "session": "one", "v": 1, "writer": "1" * 64, "data": {"criterion": "é", "pass_fail": True, "detail": None},
+}  # fmt: skip
+
+
+COMMITMENT = {"bytes": 5, "salted_sha256": "a" * 64, "type": "text/plain"}
+USAGE = dict.fromkeys(("input", "cache_write", "cache_read", "output", "thinking", "searches"), 3)
+ERROR = {"class": "Timeout", "status": None, "detail": COMMITMENT}
+GRANTED = {"name": "list_files", "permission": "read", "schema": "0" * 64}
+PLAINLY = [
+    None, 0, 1, 10**15 - 1, True, False, "x", "é" * 100, "\x7f\u2028", "0" * 64, "bound", "read", "destructive",
+    "completed", COMMITMENT, USAGE, ERROR, ERROR | {"status": 429, "detail": None},
+    [], {}, {"turns": 5, "tokens": 15_000}, {"elapsed_ms": 1, "turns": 0}, [GRANTED], [GRANTED, GRANTED],
+]  # fmt: skip
+OTHERWISE = [
+    10**15, 2**53 - 1, 2**53, -1, 1.0, 1.5, "é" * 101, 'a "quote"', "back\\slash", "tab\t", "\0", "\ud800", "g" * 64,
+    "Read", COMMITMENT | {"bytes": -1}, COMMITMENT | {"more": 1}, COMMITMENT | {"type": "a" * 201}, USAGE | {"input": None},
+    ERROR | {"class": 1}, ERROR | {"detail": {}},
+    {"turns": -1}, {"turn": 1}, {"turns": 2**53}, [GRANTED | {"name": 1}], [GRANTED | {"permission": "all"}], [{}],
+]  # fmt: skip
+
+
+def bodies(kind: str, *, is_plain: bool) -> st.SearchStrategy[bytes]:
+    """Bodies in which each value has the form that its key asks for; or any other, at times."""
+    fields = {}
+    for key, check in KINDS[kind].items():
+        right = st.sampled_from([value for value in PLAINLY if check(value)])
+        fields[key] = right if is_plain else st.one_of(right, right, right, st.sampled_from(PLAINLY + OTHERWISE))
+
+    def body(data: dict[str, Any]) -> bytes:
+        text = json.dumps(BODY | {"kind": kind, "data": data}, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return text.encode("utf-8", "surrogatepass")
+
+    return st.fixed_dictionaries(fields).map(body)
+
+
+@pytest.mark.parametrize("kind", [kind.decode() for kind in sorted(PLAIN)])
+@given(data=st.data())
+def test_what_is_plain_is_canonical_and_of_its_form_and_what_runs_write_is_plain(kind: str, data: st.DataObject) -> None:
+    body = data.draw(bodies(kind, is_plain=True))
+    assert plain_claims(body, SIGNATURE) == (BODY["ledger"], BODY["writer"])
+    body = data.draw(bodies(kind, is_plain=False))
+    if plain_claims(body, SIGNATURE) is not None:
+        row = parse_row(0, body, SIGNATURE)
+        check_data(row.kind, row.data)
+
+
+@given(data=st.data())
+def test_a_change_of_a_byte_that_is_still_plain_is_still_strict(data: st.DataObject) -> None:
+    body = bytearray(encode(BODY))
+    assert plain_claims(bytes(body), SIGNATURE) == ("safeloop.local/6f1c", "1" * 64)
+    body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    if plain_claims(bytes(body), SIGNATURE) is not None:
+        row = parse_row(0, bytes(body), SIGNATURE)
+        check_data(row.kind, row.data)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"at": "2026-02-30T07:27:00.123456Z"}, {"kind": "nothing"}, {"session": "latest"}, {"n": 2**53},
+        {"ledger": "a/" + "b" * 199}, {"v": 2}, {"data": {"criterion": "a" * 201, "pass_fail": True, "detail": None}},
+        {"data": {"criterion": "é" * 101, "pass_fail": True, "detail": None}}, {"data": {"criterion": "a"}},
+    ],
+)  # fmt: skip
+def test_what_the_strict_way_refuses_is_not_plain(change: dict[str, Any]) -> None:
+    body = json.dumps(BODY | change, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    with pytest.raises(EncodingError):
+        row = parse_row(0, body, SIGNATURE)
+        check_data(row.kind, row.data)
+    assert plain_claims(body, SIGNATURE) is None
+
+
+def test_what_is_no_row_at_all_is_not_plain() -> None:
+    body = encode(BODY)
+    for other in (b"", b"{}", b',"kind":"check', body[:-1], body + b" ", b" " + body, body.replace("é".encode(), b"\xff")):
+        assert plain_claims(other, SIGNATURE) is None
+    assert plain_claims(body, SIGNATURE[1:]) is None
+
+
+TYPES = st.text(max_size=6) | st.sampled_from(['"', "\\", '"}', '{"bytes":1', "text/plain; charset=utf-8"])
+COMMITMENTS = st.builds(
+    lambda size, fill, name: {"bytes": size, "salted_sha256": fill * 64, "type": name},
+    st.integers(0, 2**53 - 1), st.sampled_from("0af"), TYPES,
+)  # fmt: skip
+KEYS = st.sampled_from(["a", "bytes", "content", "salted_sha256", "type"])
+VALUES = st.recursive(
+    COMMITMENTS | TYPES | st.integers(0, 9) | st.sampled_from([encode(COMMITMENT).decode(), {"salted_sha256": "0" * 64}]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=8,
+)
+
+
+@given(value=VALUES)
+def test_commitments_are_found_in_canonical_bytes_where_a_parser_finds_them_and_nowhere_else(value: Any) -> None:
+    found = [
+        {"bytes": int(size), "salted_sha256": name.decode(), "type": json.loads(b'"%s"' % media_type)}
+        for size, name, media_type in commitments_in(encode(value))
+    ]
+    in_order = json.loads(encode(value))
+    assert found == list(commitments(in_order))
+
+
+@given(
+    entries=st.lists(st.fixed_dictionaries({"content": COMMITMENTS, "role": TYPES}, optional={"more": TYPES}), max_size=3),
+    cut=st.integers(0, 300), byte=st.binary(max_size=1),
+)  # fmt: skip
+def test_a_list_that_is_plainly_a_requests_is_a_manifest(entries: list[dict[str, Any]], cut: int, byte: bytes) -> None:
+    whole = manifest(entries)
+    for data in (whole, whole[:cut] + byte + whole[cut + 1 :]):
+        if is_plain_request(data):
+            assert all(entry.keys() == {"content", "role"} for entry in manifest_entries(data))
+
+
+def test_the_list_of_every_request_of_a_run_is_plain() -> None:
+    for length in range(3):
+        assert is_plain_request(manifest([{"content": COMMITMENT, "role": "user"}] * length))
