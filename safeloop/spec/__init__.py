@@ -8,7 +8,8 @@ from safeloop.spec.grant import PERMISSIONS, ToolGrant
 from safeloop.spec.prose import warnings_of
 from safeloop.spec.result import SpecDraft, SpecResult, from_row, to_row
 from safeloop.spec.specfile import parse_spec, read_spec_file
-from safeloop.spec.spend import Breach, Reason, Spend, breach_before, clamp, room, smallest_useful, spend_of
+from safeloop.spec.spend import Breach, Reason, Spend, breach_before, clamp, crossing, room, smallest_useful, spend_of
+from safeloop.spec.tally import Tally
 from safeloop.spec.writer import SpecWriter, load, record
 
 __all__ = [
@@ -23,11 +24,13 @@ __all__ = [
     "SpecResult",
     "SpecWriter",
     "Spend",
+    "Tally",
     "ToolGrant",
     "Verdict",
     "breach_before",
     "check",
     "clamp",
+    "crossing",
     "from_row",
     "load",
     "parse_spec",

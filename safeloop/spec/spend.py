@@ -10,23 +10,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
-from safeloop.spec.counts import LARGEST, count_or_none
+from safeloop.spec.counts import LARGEST
+from safeloop.spec.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from safeloop.spec.ceilings import Ceilings
+    from safeloop.spec.tally import SessionRow
 
 SMALLEST_ANSWER = 1_024
 """Tokens: an answer cut shorter than this is rarely worth its input."""
 
 SMALLEST_THINKING_ANSWER = 4_096
 """Tokens: the same for a model that may think before it answers, without a budget for it."""
-
-_FIGURES = {"intent": "reserved_tokens", "attempt": "charged_tokens", "turn": "token_delta"}
-"""The kinds that carry tokens, and the key of each."""
 
 
 class Reason(StrEnum):
@@ -80,50 +79,12 @@ class Breach:
         }
 
 
-class SessionRow(Protocol):
-    """What `spend_of` reads of a row."""
-
-    @property
-    def kind(self) -> str:
-        """The row's kind."""
-
-    @property
-    def n(self) -> int:
-        """The row's place in its session, from 0."""
-
-    @property
-    def data(self) -> Mapping[str, Any]:
-        """The row's data."""
-
-
 def spend_of(rows: Iterable[SessionRow]) -> Spend:
-    """Compute what one session was charged, from its rows in order and from nothing else.
-
-    An intent is charged at its reservation until a later `turn` or `attempt` row names it; from then on
-    that row's own figure is charged. A figure that is missing, negative or no integer never reduces the
-    sum: the reservation stays charged, and an intent whose reservation cannot be read leaves no room.
-    """
-    reserved: dict[int, int] = {}
-    charged = 0
-    turns: set[int] = set()
-    unreadable_turns = 0
+    """Compute what one session was charged, from its rows in order and from nothing else; see `Tally`."""
+    tally = Tally()
     for row in rows:
-        if row.kind not in _FIGURES:
-            continue
-        figure = count_or_none(row.data.get(_FIGURES[row.kind]))
-        if row.kind == "intent":
-            reserved[row.n] = LARGEST if figure is None else figure
-        else:
-            settled = count_or_none(row.data.get("intent"))
-            held = 0 if settled is None else reserved.pop(settled, 0)
-            charged += held if figure is None else figure
-        turn = count_or_none(row.data.get("turn"))
-        if turn is None:
-            unreadable_turns += 1
-        else:
-            turns.add(turn)
-    tokens = min(charged + sum(reserved.values()), LARGEST)  # a breach row must be able to say it
-    return Spend(turns=len(turns) + unreadable_turns, tokens=tokens)
+        tally.add(row)
+    return Spend(turns=tally.turns, tokens=tally.tokens)
 
 
 def breach_before(
@@ -147,6 +108,18 @@ def breach_before(
         at_most = min(max(bound, 0) + max(smallest, 0), LARGEST)
         return Breach(Reason.TOKENS, ceilings.tokens, spent=max(spend.tokens, 0), next_at_most=at_most)
     return None
+
+
+def crossing(reason: Reason, limit: int | None, spent: int, more: int = 0) -> Breach | None:
+    """Say whether more would go beyond a ceiling; reaching it exactly is allowed, and None is no ceiling.
+
+    Args:
+        reason: Which ceiling; the figures are in its unit.
+        limit: Inclusive.
+        spent: Used so far.
+        more: Asked for now.
+    """
+    return Breach(reason, limit, spent, more) if limit is not None and spent + more > limit else None
 
 
 def room(spend: Spend, ceilings: Ceilings, bound: int) -> int | None:
