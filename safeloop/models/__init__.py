@@ -1,6 +1,7 @@
 """Clients, each adapter thin, and what they answer. Importing this loads no model SDK.
 
-The Anthropic adapter is `safeloop.models.anthropic.AnthropicClient`; importing that module imports the SDK.
+The adapters are `safeloop.models.anthropic.AnthropicClient`, whose module imports the SDK, and
+`safeloop.models.openai.OpenAIClient` for OpenAI-compatible servers, whose module imports the HTTP client alone.
 """
 
 from safeloop.models.failure import failure_of, may_retry

@@ -8,31 +8,30 @@ signatures included, and `replay` reads it back.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator
-from contextvars import ContextVar
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import anthropic
 import httpx2
 
 from safeloop.errors import AttemptFailed, SettingError
-from safeloop.models.assembly import assemble, bad_stream, cut_stream
-from safeloop.models.deadline import DeadlineExceeded, Lifeline, within
-from safeloop.models.failure import UNSENDABLE, failure_of
+from safeloop.models.assembly import assemble, cut_stream
+from safeloop.models.deadline import Lifeline
 from safeloop.models.reply import Reply, read_reply
 from safeloop.models.shapes import field
-from safeloop.models.sse import event_data
+from safeloop.models.transport import (
+    FRESH,
+    MARGIN_S,
+    Transport,
+    check_deadline,
+    check_secret,
+    hold_socket,
+    streamed_reply,
+)
 from safeloop.models.usage import COUNT_LIMIT
 
-BODY_LIMIT: Final = 256 * 1024 * 1024
-"""Bytes of one streamed reply; more than any model can write."""
-
-_MARGIN_S: Final = 5.0  # so that the deadline, and not a timeout within the SDK, ends a request
-
-_lifeline: ContextVar[Lifeline | None] = ContextVar("safeloop_lifeline", default=None)
 _T = TypeVar("_T")
 
 
@@ -67,21 +66,23 @@ class AnthropicClient:
         deadline_s: float = 600.0,
         http_client: httpx2.Client | None = None,
     ) -> None:
-        if not (isinstance(deadline_s, (int, float)) and math.isfinite(deadline_s) and 0 < deadline_s <= 86_400):
-            raise SettingError(f"a deadline is above 0 and at most 86400 seconds, not {deadline_s!r}")
+        check_deadline(deadline_s)
         self.deadline_s = deadline_s
         self._owned: httpx2.Client | None = None
         if client is None:
             if http_client is None:
-                self._owned = _http_client(deadline_s + _MARGIN_S)
-            self._sdk = _made(api_key, base_url, http_client or self._owned, deadline_s + _MARGIN_S)
+                self._owned = _http_client(deadline_s + MARGIN_S)
+            self._sdk = _made(api_key, base_url, http_client or self._owned, deadline_s + MARGIN_S)
         elif api_key is not None or base_url is not None or http_client is not None:
             raise SettingError("give a client, or what it is made of, but not both")
         else:
             self._sdk = client.with_options(max_retries=0)  # retries are the loop's, each one reserved
         _check_address(str(self._sdk.base_url))
         _check_credentials(self._sdk)
-        self._hooked = _hook(getattr(self._sdk, "_client", None))
+        self._transport = Transport(
+            getattr(self._sdk, "_client", None), deadline_s,
+            owned=self._owned is not None, network=(anthropic.APIConnectionError,),
+        )
         self.messages = AnthropicMessages(self)
 
     @property
@@ -107,32 +108,7 @@ class AnthropicClient:
         Raises:
             AttemptFailed: It brought no result.
         """
-        lifeline = Lifeline()
-
-        def run() -> _T:
-            _lifeline.set(lifeline)
-            try:
-                return work(self._sdk, lifeline)
-            except AttemptFailed:
-                raise
-            except Exception as exc:  # in this thread: what a signal raises in the caller's passes unchanged
-                failure = failure_of(exc)
-                if failure.in_doubt and self._never_sent(lifeline):
-                    failure = _unsent(failure, exc)
-                raise failure from exc
-
-        try:
-            return within(self.deadline_s, run, lifeline)
-        except DeadlineExceeded as exc:
-            raise AttemptFailed(
-                f"the reply was not complete after {self.deadline_s:g} seconds",
-                error_class=type(exc).__name__,
-                in_doubt=not self._never_sent(lifeline),
-            ) from None
-
-    def _never_sent(self, lifeline: Lifeline) -> bool:
-        """Whether the request provably never left; only our own HTTP client tells of its sending."""
-        return self._hooked and (not lifeline.reached or (self._owned is not None and not lifeline.sent))
+        return self._transport.attempt(lambda lifeline: work(self._sdk, lifeline))
 
 
 class AnthropicMessages:
@@ -191,53 +167,12 @@ def _given(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read(response: httpx2.Response, lifeline: Lifeline) -> Reply:
-    content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type != "text/event-stream":
-        raise AttemptFailed(
-            "the server answered with status 200, but not with a stream of events: is this the right address?",
-            error_class="NotAStream",
-            status=response.status_code,
-            in_doubt=True,
-            hint="check ANTHROPIC_BASE_URL, or the proxy in between",
-        )
-    network = response.extensions.get("network_stream")
-    if network is not None:
-        lifeline.hold(network)
-    try:
-        return read_reply(assemble(event_data(_limited(response.iter_bytes()))))
-    except httpx2.HTTPError as exc:
-        raise cut_stream() from exc
-    except UnicodeDecodeError as exc:
-        raise bad_stream("it is not UTF-8") from exc
-
-
-def _limited(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    received = 0
-    for chunk in chunks:
-        received += len(chunk)
-        if received > BODY_LIMIT:
-            raise bad_stream(f"it is longer than {BODY_LIMIT} bytes")
-        yield chunk
-
-
-def _unsent(failure: AttemptFailed, exc: Exception) -> AttemptFailed:
-    """The failure of a request that never left: not in doubt, and permanent unless the network failed."""
-    network = isinstance(exc, anthropic.APIConnectionError)
-    return AttemptFailed(
-        failure.message if network else f"the request could not be put together: {exc}",
-        error_class=failure.error_class if network else UNSENDABLE,
-        status=failure.status,
-        in_doubt=False,
-        detail=failure.detail,
-        hint=failure.hint,
-    )
+    hold_socket(response, lifeline)
+    return streamed_reply(response, assemble, cut_stream, "check ANTHROPIC_BASE_URL, or the proxy in between")
 
 
 def _http_client(timeout_s: float) -> httpx2.Client:
-    # A new connection per request: no attempt is lost to a connection that went stale between two turns, and
-    # the socket of every request is known to its lifeline.
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
-    return anthropic.DefaultHttpxClient(timeout=timeout_s, limits=limits)
+    return anthropic.DefaultHttpxClient(timeout=timeout_s, limits=FRESH)
 
 
 def _made(
@@ -262,27 +197,11 @@ def _check_address(base_url: str) -> None:
 
 def _check_credentials(sdk: anthropic.Anthropic) -> None:
     secrets = [secret for secret in (sdk.api_key, sdk.auth_token) if secret is not None]
-    if any(not secret.isascii() or not secret.isprintable() or secret != secret.strip() for secret in secrets):
-        raise SettingError("the API key holds a space, a line break or a letter that no key has")
+    for secret in secrets:
+        check_secret(secret)
     headers = {name.lower() for name in sdk.default_headers}
     if not secrets and getattr(sdk, "credentials", None) is None and not headers & {"authorization", "x-api-key"}:
         raise SettingError(
             "no API key: ANTHROPIC_API_KEY is not set",
             hint="export ANTHROPIC_API_KEY=..., or try it without a key: safeloop demo",
         )
-
-
-def _hook(http_client: object) -> bool:
-    """Have every request of ours tell its lifeline; requests of others on the same client are left alone."""
-    if not isinstance(http_client, httpx2.Client):
-        return False
-    if _tell_lifeline not in http_client.event_hooks["request"]:
-        http_client.event_hooks["request"].append(_tell_lifeline)
-    return True
-
-
-def _tell_lifeline(request: httpx2.Request) -> None:
-    lifeline = _lifeline.get()
-    if lifeline is not None:
-        lifeline.reach()
-        request.extensions["trace"] = lifeline.trace

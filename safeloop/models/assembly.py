@@ -35,7 +35,7 @@ def assemble(events: Iterable[str]) -> dict[str, Any]:
     """
     message = _Message()
     for data in events:
-        if message.take(_parsed(data)):
+        if message.take(event_object(data, "an event")):
             return message.finished()
     raise cut_stream()
 
@@ -56,13 +56,14 @@ def bad_stream(what: str, detail: str = "") -> AttemptFailed:
     )
 
 
-def _parsed(data: str) -> dict[str, Any]:
+def event_object(data: str, what: str) -> dict[str, Any]:
+    """Read the JSON object that an event's data is; `what` is what messages call it."""
     try:
         event = json.loads(data)
     except (ValueError, RecursionError) as exc:
-        raise bad_stream("an event is not JSON", detail=data[:1000]) from exc
+        raise bad_stream(f"{what} is not JSON", detail=data[:1000]) from exc
     if not isinstance(event, dict):
-        raise bad_stream("an event is not an object", detail=data[:1000])
+        raise bad_stream(f"{what} is not an object", detail=data[:1000])
     return event
 
 
@@ -159,11 +160,11 @@ class _Message:
         if isinstance(usage, dict):
             self._billed = usage.get("output_tokens") is not None
             earlier = message.get("usage")
-            message["usage"] = _later_usage(earlier if isinstance(earlier, dict) else {}, usage)
+            message["usage"] = later_usage(earlier if isinstance(earlier, dict) else {}, usage)
 
 
-def _later_usage(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
-    """Counts of a `message_delta` are totals: they replace earlier ones, but never by less."""
+def later_usage(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    """Take a later usage of the same reply: its counts are totals, and replace earlier ones, but never by less."""
     merged = dict(earlier)
     for name, count in later.items():
         before = earlier.get(name)

@@ -14,8 +14,9 @@ import pytest
 
 from safeloop.errors import AttemptFailed
 from safeloop.models import adapt
-from safeloop.models.anthropic import AnthropicClient, _hook
+from safeloop.models.anthropic import AnthropicClient
 from safeloop.models.deadline import Abandoned, Lifeline
+from safeloop.models.transport import hook
 from tests.models.test_anthropic_turns import ASK, talking
 from tests.servers.anthropic_server import AnthropicServer, Fault, message, stream_events, text, tool_use, usage
 
@@ -104,7 +105,7 @@ def test_a_finished_call_whose_arguments_are_no_json_is_not_run_as_something_els
 
 
 def test_a_reply_that_never_ends_is_given_up(monkeypatch):
-    monkeypatch.setattr("safeloop.models.anthropic.BODY_LIMIT", 1000)
+    monkeypatch.setattr("safeloop.models.transport.BODY_LIMIT", 1000)
     found = failure(text_of(5000))
     assert (found.error_class, found.in_doubt) == ("BadStream", True)
 
@@ -309,7 +310,7 @@ def test_a_transport_without_sockets_is_read_like_any_other():
 
 
 def test_what_cannot_be_hooked_is_never_called_unsent():
-    assert _hook(None) is False
+    assert hook(None) is False
 
 
 def test_a_stream_without_a_socket_gives_the_lifeline_nothing_to_hold():

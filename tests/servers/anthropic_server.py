@@ -31,8 +31,10 @@ import socketserver
 import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+from tests.servers.faults import Fault, event_text
 
 MODEL = "claude-sonnet-5-5"
 _UNSET: Any = object()
@@ -69,85 +71,6 @@ def usage(
 
 
 @dataclass(frozen=True)
-class Fault:
-    """One way to misbehave; `reply` is what was being sent (and is billed) where there is one."""
-
-    kind: str
-    code: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-    body: Any = None
-    reply: Any = "half a reply"
-    every_s: float = 0.05
-
-    @classmethod
-    def status(cls, code: int, *, headers: dict[str, str] | None = None, body: Any = _UNSET) -> Fault:
-        """Answer with an HTTP status; the body is Anthropic's error object unless given (text or JSON)."""
-        error = {"type": "error", "error": {"type": "api_error", "message": f"status {code} on purpose"}}
-        return cls("status", code, headers or {}, error if body is _UNSET else body)
-
-    @classmethod
-    def html(cls) -> Fault:
-        """A login page with status 200, as from a captive portal."""
-        return cls("status", 200, {"content-type": "text/html"}, "<html><body>Please log in</body></html>")
-
-    @classmethod
-    def stall(cls) -> Fault:
-        """Read the request and never answer."""
-        return cls("stall")
-
-    @classmethod
-    def stall_midway(cls, reply: Any = "half a reply") -> Fault:
-        """Send half of the stream, then nothing more, with the connection open."""
-        return cls("stall_midway", reply=reply)
-
-    @classmethod
-    def drip(cls, reply: Any = "half a reply", *, every_s: float = 0.05) -> Fault:
-        """Send the headers, then the stream one byte at a time."""
-        return cls("drip", reply=reply, every_s=every_s)
-
-    @classmethod
-    def drip_headers(cls, *, every_s: float = 0.05) -> Fault:
-        """Send the headers one byte at a time."""
-        return cls("drip_headers", every_s=every_s)
-
-    @classmethod
-    def cut(cls, reply: Any = "half a reply") -> Fault:
-        """Send everything but `message_stop`, and end the response properly."""
-        return cls("cut", reply=reply)
-
-    @classmethod
-    def break_off(cls, reply: Any = "half a reply") -> Fault:
-        """Send half of the stream and close the connection in the middle of the response."""
-        return cls("break_off", reply=reply)
-
-    @classmethod
-    def half_event(cls, reply: Any = "half a reply") -> Fault:
-        """Send everything, but end within `message_stop`, before the blank line that completes it."""
-        return cls("half_event", reply=reply)
-
-    @classmethod
-    def reset(cls) -> Fault:
-        """Read the request, then reset the connection."""
-        return cls("reset")
-
-    @classmethod
-    def bad_json(cls, reply: Any = "half a reply") -> Fault:
-        """Send an event whose data is not JSON in the middle of the stream."""
-        return cls("insert", body="event: content_block_delta\ndata: {\"type\": \n\n", reply=reply)
-
-    @classmethod
-    def error_event(cls, kind: str = "overloaded_error", reply: Any = "half a reply") -> Fault:
-        """Send an `error` event in the middle of the stream."""
-        data = {"type": "error", "error": {"type": kind, "message": "on purpose"}}
-        return cls("insert", body=_event(data), reply=reply)
-
-    @classmethod
-    def stream(cls, body: str, *, reply: Any = "half a reply") -> Fault:
-        """Send exactly this text as the stream."""
-        return cls("stream", body=body, reply=reply)
-
-
-@dataclass(frozen=True)
 class Seen:
     """One request as it came."""
 
@@ -163,6 +86,8 @@ Script = Iterable[Any] | Callable[[Any], Any]
 
 class AnthropicServer:
     """See the module's docstring; use it as a context manager."""
+
+    path = "/v1/messages"
 
     def __init__(self, script: Script = (), *, counted: int | Fault | None = None) -> None:
         self._script = script if callable(script) else iter(script)
@@ -182,7 +107,7 @@ class AnthropicServer:
 
     @property
     def posts(self) -> list[Seen]:
-        return [request for request in self.requests if request.path.partition("?")[0] == "/v1/messages"]
+        return [request for request in self.requests if request.path.partition("?")[0] == self.path]
 
     def __enter__(self) -> AnthropicServer:
         self._thread.start()
@@ -207,7 +132,16 @@ class AnthropicServer:
     def bill(self, made: dict[str, Any]) -> None:
         with self._lock:
             self.usages.append(made.get("usage"))
-            self.billed.append(_total(made.get("usage")))
+            self.billed.append(self.total(made.get("usage")))
+
+    def total(self, counts: Any) -> int:
+        return _total(counts)
+
+    def complete(self, reply: Any, request: dict[str, Any]) -> dict[str, Any]:
+        return complete(reply, request)
+
+    def events(self, made: dict[str, Any]) -> list[str]:
+        return stream_events(made)
 
 
 def honest_tokens(*values: Any) -> int:
@@ -242,7 +176,7 @@ def stream_events(made: dict[str, Any]) -> list[str]:
     stop = {name: made[name] for name in ("stop_reason", "stop_sequence")}
     delta = {"type": "message_delta", "delta": stop}
     events.append({**delta, "usage": counts} if "usage" in made else delta)
-    return [_event(event) for event in [*events, {"type": "message_stop"}]]
+    return [event_text(event) for event in [*events, {"type": "message_stop"}]]
 
 
 def _block_events(index: int, block: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -266,10 +200,6 @@ def _block_events(index: int, block: dict[str, Any]) -> Iterator[dict[str, Any]]
 def _halves(words: str) -> list[str]:
     middle = (len(words) + 1) // 2
     return [words[:middle], words[middle:]]
-
-
-def _event(data: dict[str, Any]) -> str:
-    return f"event: {data['type']}\ndata: {json.dumps(data)}\n\n"
 
 
 def _text_bytes(value: Any) -> int:
@@ -327,19 +257,19 @@ class _Connection(socketserver.StreamRequestHandler):
                 self._fault(counted, seen)
             else:
                 self._send(200, {}, {"input_tokens": counted})
-        elif path != "/v1/messages":
+        elif path != owner.path:
             self._send(404, {}, {"type": "error", "error": {"type": "not_found_error", "message": "no such path"}})
         else:
             reply = owner.next_reply(seen.body)
             if isinstance(reply, Fault):
                 self._fault(reply, seen)
             else:
-                self._reply(complete(reply, seen.body), seen)
+                self._reply(owner.complete(reply, seen.body), seen)
 
     def _reply(self, made: dict[str, Any], seen: Seen) -> None:
         self.server.owner.bill(made)
         if seen.body.get("stream") is True:
-            self._write(self._stream_head() + _chunked("".join(stream_events(made))) + b"0\r\n\r\n")
+            self._write(self._stream_head() + _chunked("".join(self.server.owner.events(made))) + b"0\r\n\r\n")
         else:
             self._send(200, {}, made)
 
@@ -353,9 +283,9 @@ class _Connection(socketserver.StreamRequestHandler):
         elif fault.kind == "reset":
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         else:
-            made = complete(fault.reply, seen.body)
+            made = self.server.owner.complete(fault.reply, seen.body)
             self.server.owner.bill(made)
-            self._broken_stream(fault, stream_events(made))
+            self._broken_stream(fault, self.server.owner.events(made))
 
     def _broken_stream(self, fault: Fault, events: list[str]) -> None:
         self._write(self._stream_head())
