@@ -60,7 +60,7 @@ def load_record(reader: LedgerReader, trust: Trust, session: str) -> Record:
         if not reader.schema_is_intact():
             raise VerificationError(f"{reader.path}: the schema is not the format's", hint=_AUDIT)
         note = reader.head() or ""
-        head = verify_checkpoint(note, trust.log_for(reader.origin()))
+        head = verify_checkpoint(note, trust.log_for(reader.origin(), note))
         rows = _session_rows(reader, head, session)
     if not rows:
         raise SessionNotFoundError(f"no session {session} in {reader.path}", hint="safeloop inbox, or safeloop log")

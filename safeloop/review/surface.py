@@ -50,7 +50,7 @@ class ReviewSurface:
         ledger_db_path: FilePath = "ledger.db",
         *,
         trust: FilePath | Trust | None = None,
-        keys: FilePath | None = None,
+        keys: FilePath | KeyFolder | None = None,
         create: bool = True,
         clock: Clock = lambda: datetime.now(UTC),
     ) -> None:
@@ -164,7 +164,7 @@ class ReviewSurface:
         """
         if isinstance(self._trust, Trust):
             return self._trust
-        return load_trust(KeyFolder(self._keys).self_trust if self._trust is None else Path(self._trust))
+        return load_trust(KeyFolder.of(self._keys).self_trust if self._trust is None else Path(self._trust))
 
     @contextmanager
     def _reader(self, session_id: str) -> Iterator[LedgerReader]:
@@ -186,7 +186,7 @@ class ReviewSurface:
 
     def _check_history(self, note: str, record: Record) -> None:
         """Check that a checkpoint from elsewhere is an earlier head of this ledger."""
-        earlier = verify_checkpoint(note, self.trust().log_for(record.ledger))
+        earlier = verify_checkpoint(note, self.trust().log_for(record.ledger, note))
         with LedgerReader(self.ledger_db_path) as reader:
             proof = consistency_proof(earlier.size, record.head.size, reader.node)
         verify_consistency(earlier.size, record.head.size, proof, earlier.root, record.head.root)

@@ -80,13 +80,30 @@ class Victim:
         state: State | str | None = None,
         checkpoints: Sequence[str] = (),
         session: str | None = None,
+        since: str | None = None,
+        tree_only: bool = False,
+        processes: int = 1,
+        is_alone: bool = True,
     ) -> AuditReport:
-        """Audit as the command would; the state is compared where it is asked for (`OWN`, or one that was read)."""
+        """Audit as the command would; the state is compared where it is asked for (`OWN`, or one that was read).
+
+        It is done in blocks of more rows than there are, and in full blocks of two: they must say the same, where
+        nobody writes between them.
+        """
         if state == OWN:
             state = self.state()
         assert state is None or isinstance(state, State)
+
+        def judged(reader: LedgerReader, rows_per_block: int) -> AuditReport:
+            return audit(
+                reader, trust or self.trust(), state=state, checkpoints=checkpoints, session=session, since=since,
+                tree_only=tree_only, processes=processes, few_rows=0, rows_per_block=rows_per_block,
+            )
+
         with LedgerReader(self.path) as reader:
-            return audit(reader, trust or self.trust(), state=state, checkpoints=checkpoints, session=session)
+            report = judged(reader, 0)
+            assert not is_alone or judged(reader, 2) == report
+            return report
 
     def append(self, *drafts: Draft) -> tuple[Row, ...]:
         with contextlib.closing(Ledger(self.path, keys=self.keys)) as ledger:
@@ -169,7 +186,8 @@ def intent_data(request: Mapping[str, Any]) -> dict[str, Any]:
 def turn_data(response: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "turn": 1, "attempt": 1, "intent": 2, "state_origin": "llm", "model": "scripted", "input_hash": "0" * 64,
-        "response": dict(response), "stop_reason": "end_turn", "usage": None, "token_delta": 50,
+        "response": dict(response), "stop_reason": "end_turn", "token_delta": 50,
+        "usage": {"input": 30, "cache_write": 0, "cache_read": 0, "output": 20, "thinking": 0, "searches": 0},
         "cost_microusd": None, "execution_time_ms": 5, "elapsed_ms": 6, "pass_fail": True, "overrun": None,
         "breach_reason": None,
     }
@@ -197,6 +215,7 @@ def erase(victim: Victim, session: str, contents: Sequence[Mapping[str, Any]], *
 @contextlib.contextmanager
 def raw(path: Path) -> Iterator[sqlite3.Connection]:
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as sql:
+        sql.execute("PRAGMA synchronous = OFF")  # an attack need not outlive a crash
         yield sql
 
 
@@ -281,12 +300,18 @@ def found(report: AuditReport) -> list[tuple[str, int | None]]:
     return [(str(each.rule), each.row) for each in report.findings]
 
 
+def of_record(report: AuditReport) -> list[tuple[str, int | None]]:
+    """Return what was found but for the rules of the loop's word, where rows stand that no loop would write."""
+    return [each for each in found(report) if each[0] not in ("closed", "release")]
+
+
 def gaps(report: AuditReport) -> list[tuple[str, int | None]]:
     return [(str(each.rule), each.row) for each in report.gaps]
 
 
 __all__ = [
     "OWN", "Draft", "Ledger", "Session", "Victim", "by_hand", "close_data", "erase", "found", "gaps", "governed",
-    "intent_data", "make", "open_data", "raw", "rebuild", "rewrite_schema", "set_body", "set_head", "set_signature",
+    "intent_data", "make", "of_record", "open_data", "raw", "rebuild", "rewrite_schema", "set_body", "set_head",
+    "set_signature",
     "spec_draft", "turn_data", "unguarded",
 ]

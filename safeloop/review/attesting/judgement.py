@@ -49,6 +49,23 @@ class Claim:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The rows of a session that a review is about.
+
+    Attributes:
+        head: Leaf of the row at the cut, hex.
+        rows: Rows up to it, that one included.
+        idx: Its position in the ledger.
+    """
+
+    ledger: str
+    session: str
+    head: str
+    rows: int
+    idx: int
+
+
 def check_attestation(
     row: Row, record: Record, frame_hash: str, sums_hash: str, output_hash: str | None, trust: Trust, at: datetime
 ) -> PublicKey | Invalid:
@@ -110,23 +127,15 @@ def _signer(
         key = sshsig.verify(data["signature"], REVIEW_NAMESPACE, data["statement"].encode())
     except VerificationError as error:
         return Invalid(str(error))
-    return _pinned(key, stated.reviewer, trust, at)
+    return pinned(key, stated.reviewer, trust, at)
 
 
 def _misfits(stated: Statement, claim: Claim, record: Record, cut: Row, digests: Digests) -> Iterator[str]:
     """Say what a statement claims that its row, the session or the frame does not bear out."""
-    data = claim.data
     for row in voiding_rows(record.rows, cut):
         yield f"row {row.id} ({row.kind}) came after the cut and voids the frame"
-    for key in ("decision", "reviewer", "notes"):
-        if getattr(stated, key) != data[key]:
-            yield f"its row states another {key} than was signed"
-    if (stated.ledger, stated.session) != (record.ledger, record.session):
-        yield "it was made for another ledger or session"
-    if (stated.session_head, stated.session_rows) != (cut.leaf, cut.n + 1):
-        yield "it was made for other rows of the session"
-    if data["frame"] != stated.digests.frame:
-        yield "its row states another frame than was signed"
+    subject = Subject(record.ledger, record.session, cut.leaf, cut.n + 1, cut.idx)
+    yield from binding_misfits(stated, claim, subject)
     for name, one, other in (
         ("frame", stated.digests.frame, digests.frame),
         ("SHA256SUMS", stated.digests.sums, digests.sums),
@@ -134,24 +143,39 @@ def _misfits(stated: Statement, claim: Claim, record: Record, cut: Row, digests:
     ):
         if one != other:
             yield f"the {name} that was signed is not the session's"
-    misfit = _checkpoint_misfit(stated, cut, claim.size)
-    if misfit is not None:
-        yield misfit
+    yield from checkpoint_misfits(stated, claim, subject)
 
 
-def _checkpoint_misfit(stated: Statement, cut: Row, size: int) -> str | None:
+def binding_misfits(stated: Statement, claim: Claim, subject: Subject) -> Iterator[str]:
+    """Say what binds a statement to another row, session or stretch of rows than these."""
+    data = claim.data
+    for key in ("decision", "reviewer", "notes"):
+        if getattr(stated, key) != data[key]:
+            yield f"its row states another {key} than was signed"
+    if (stated.ledger, stated.session) != (subject.ledger, subject.session):
+        yield "it was made for another ledger or session"
+    if (stated.session_head, stated.session_rows) != (subject.head, subject.rows):
+        yield "it was made for other rows of the session"
+    if data["frame"] != stated.digests.frame:
+        yield "its row states another frame than was signed"
+
+
+def checkpoint_misfits(stated: Statement, claim: Claim, subject: Subject) -> Iterator[str]:
+    """Say what is wrong with the checkpoint that a statement names."""
+    size = claim.size
     try:
         checkpoint = parse_checkpoint(stated.checkpoint)
     except VerificationError as error:
-        return f"its checkpoint is none: {error}"
+        yield f"its checkpoint is none: {error}"
+        return
     if checkpoint.origin != stated.ledger:
-        return "its checkpoint is of another ledger"
-    if not cut.idx < checkpoint.size <= size:
-        return f"its checkpoint of size {checkpoint.size} was not made between the cut and the attestation"
-    return None
+        yield "its checkpoint is of another ledger"
+    if not subject.idx < checkpoint.size <= size:
+        yield f"its checkpoint of size {checkpoint.size} was not made between the cut and the attestation"
 
 
-def _pinned(key: PublicKey, reviewer: str, trust: Trust, at: datetime) -> PublicKey | Invalid:
+def pinned(key: PublicKey, reviewer: str, trust: Trust, at: datetime) -> PublicKey | Invalid:
+    """Return the key if it may review in this person's name at that (aware) moment; else why it may not."""
     if key in trust.reviewer_keys(reviewer, REVIEW_NAMESPACE, at):
         return key
     if key.raw in trust.operator_keys:

@@ -1,7 +1,7 @@
 """Sessions as their rows tell them: each row follows the one before, and a session is opened once, on its own spec.
 
-Pure, and fed row by row. It keeps one small record per session, never a row: memory grows with the number of
-sessions, and with the number of rows that are damaged.
+Pure, and fed row by row. It keeps one small packed record per session, never a row: memory grows with the number of
+sessions, by some 200 bytes each, and with the number of rows that are damaged.
 
 A damaged row must not condemn its neighbours. What followed it cannot be judged by its `prev`; it is taken to follow
 if it names a leaf that is known to be lost, or comes right after a place that a damaged row claims.
@@ -9,41 +9,56 @@ if it names a leaf that is known to be lost, or comes right after a place that a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import re
+import struct
+import uuid
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Protocol
 
 from safeloop.ledger import Row
 from safeloop.ledger.rows import LEDGER_SESSION, NO_ROW
 
 _FIRST = bytes.fromhex(NO_ROW)
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
+
+_OPENED = 1  # it has an `open` row
+_PROMISE = 2  # it has `spec` rows and nothing else
+_BROKEN = 4  # a row before one of its rows is not here or does not count: it may have been the `open` row
+_RECORD = struct.Struct("<Q32sB")  # the next row's `n`, the last row's leaf, and these marks
+_NEW = _RECORD.pack(0, _FIRST, _PROMISE)
 
 
-@dataclass(slots=True)
-class _Session:
-    """What is kept of a session.
+class Link(Protocol):
+    """What of a row joins it to its session; `prev` and `leaf` are hex."""
 
-    Attributes:
-        size: The next row's `n`.
-        leaf: The last row's leaf.
-        specs: Leaves of its `spec` rows, until it is opened.
-        is_opened: It has an `open` row.
-        is_promise: It has `spec` rows and nothing else.
-        is_broken: A row before one of its rows is not here or does not count: it may have been the `open` row.
-    """
+    @property
+    def kind(self) -> str:
+        """As in `Row`, and so are the others."""
 
-    size: int = 0
-    leaf: bytes = _FIRST
-    specs: tuple[bytes, ...] = ()
-    is_opened: bool = False
-    is_promise: bool = True
-    is_broken: bool = False
+    @property
+    def n(self) -> int:
+        """The place in the session."""
+
+    @property
+    def prev(self) -> str:
+        """The leaf before it in the session."""
+
+    @property
+    def session(self) -> str:
+        """The session's id."""
+
+    @property
+    def leaf(self) -> str:
+        """Its own leaf."""
 
 
 class Chains:
     """All sessions of a ledger, as far as they have been read."""
 
     def __init__(self) -> None:
-        self._sessions: dict[str, _Session] = {}
+        self._sessions: dict[bytes | str, bytes] = {}
+        self._specs: dict[bytes | str, tuple[bytes, ...]] = {}  # leaves of `spec` rows of sessions not opened yet
         self._lost: set[bytes] = set()
         self._damaged: dict[str, set[int]] = {}
 
@@ -55,30 +70,44 @@ class Chains:
         """Take note of the place that a row claims whose word does not count."""
         self._damaged.setdefault(row.session, set()).add(row.n)
 
-    def follow(self, row: Row, *, in_place: bool) -> str:
+    def follow(self, row: Link, *, in_place: bool) -> str:
         """Add a row; return why it does not follow its session's rows, or nothing.
 
         Args:
-            row: A row whose signature holds.
+            row: A row whose signature holds, or is not asked for.
             in_place: False if another leaf is known to belong at its position: then it moves the chain only if
                 it follows.
         """
-        session = self._sessions.setdefault(row.session, _Session())
-        session.is_promise = session.is_promise and row.kind == "spec"
-        words = self._breach(row, session)
-        if not words or (in_place and row.n >= session.size):
-            session.size, session.leaf = row.n + 1, bytes.fromhex(row.leaf)
+        key = _key(row.session)
+        size, leaf, marks = _RECORD.unpack(self._sessions.get(key, _NEW))
+        if row.kind != "spec":
+            marks &= ~_PROMISE
+        words = ""
+        prev = bytes.fromhex(row.prev)
+        if row.n != size or prev != leaf:
+            marks |= _BROKEN
+            words = self._breach(row, prev, size)
+        if not words or (in_place and row.n >= size):
+            size, leaf = row.n + 1, bytes.fromhex(row.leaf)
+        self._sessions[key] = _RECORD.pack(size, leaf, marks)
         return words
 
-    def _breach(self, row: Row, session: _Session) -> str:
-        prev = bytes.fromhex(row.prev)
-        if (row.n, prev) == (session.size, session.leaf):
+    def follows(self, session: str, n: int, prev: bytes) -> bool:
+        """Say whether a row would follow its session's rows without any doubt."""
+        record = self._sessions.get(_key(session), _NEW)
+        return record.startswith(_RECORD.pack(n, prev, 0)[:-1])
+
+    def advance(self, session: str, n: int, leaf: bytes) -> None:
+        """Take in that a session has gone on, each row after the other, to a row with this `n` and this leaf."""
+        key = _key(session)
+        marks = _RECORD.unpack(self._sessions.get(key, _NEW))[2]
+        self._sessions[key] = _RECORD.pack(n + 1, leaf, marks)
+
+    def _breach(self, row: Link, prev: bytes, size: int) -> str:
+        if row.n >= size and (prev in self._lost or row.n - 1 in self._damaged.get(row.session, ())):
             return ""
-        session.is_broken = True
-        if row.n >= session.size and (prev in self._lost or row.n - 1 in self._damaged.get(row.session, ())):
-            return ""
-        if row.n != session.size:
-            return f"is n {row.n} of session {row.session}, where n {session.size} should follow"
+        if row.n != size:
+            return f"is n {row.n} of session {row.session}, where n {size} should follow"
         return f"its prev {row.prev[:8]} is not the leaf of the row before it in session {row.session}"
 
     def tell(self, row: Row) -> str:
@@ -87,31 +116,43 @@ class Chains:
         Args:
             row: One that `follow` was given, and whose data has the form of its kind.
         """
-        session = self._sessions[row.session]
-        if row.kind == "spec" and not session.is_opened:
-            session.specs += (bytes.fromhex(row.leaf),)
-        if row.kind != "open":
+        if row.kind not in ("spec", "open"):
             return ""
-        spec = bytes.fromhex(row.data["spec"])
-        words = ""
-        if session.is_opened:
-            words = f"opens session {row.session} a second time"
-        elif not (spec in session.specs or spec in self._lost or row.session in self._damaged):
-            words = f"opens session {row.session} on a spec row that the session does not have"
-        session.is_opened, session.specs = True, ()
-        return words
+        key = _key(row.session)
+        size, leaf, marks = _RECORD.unpack(self._sessions[key])
+        if row.kind == "spec":
+            if not marks & _OPENED:
+                self._specs[key] = (*self._specs.get(key, ()), bytes.fromhex(row.leaf))
+            return ""
+        spec, specs = bytes.fromhex(row.data["spec"]), self._specs.pop(key, ())
+        self._sessions[key] = _RECORD.pack(size, leaf, marks | _OPENED)
+        if marks & _OPENED:
+            return f"opens session {row.session} a second time"
+        if spec in specs or spec in self._lost or row.session in self._damaged:
+            return ""
+        return f"opens session {row.session} on a spec row that the session does not have"
 
-    def ungoverned(self) -> tuple[str, ...]:
-        """Return the sessions that no loop opened, in the order of their first rows.
+    def ungoverned(self) -> Iterator[str]:
+        """Yield the sessions that no loop opened, in the order of their first rows.
 
         A mere promise is not one, nor is a session of which a row is damaged: it may have been the `open` row.
         """
-        return tuple(
-            name for name, session in self._sessions.items()
-            if not (session.is_opened or session.is_promise or session.is_broken)
-            and name != LEDGER_SESSION and name not in self._damaged
-        )
+        for key, record in self._sessions.items():
+            if not record[-1] & (_OPENED | _PROMISE | _BROKEN):
+                name = _name(key)
+                if name != LEDGER_SESSION and name not in self._damaged:
+                    yield name
 
     def promises(self) -> int:
         """Return how many sessions are specified and have not run."""
-        return sum(session.is_promise for session in self._sessions.values())
+        return sum(bool(record[-1] & _PROMISE) for record in self._sessions.values())
+
+
+@lru_cache(maxsize=1_024)
+def _key(session: str) -> bytes | str:
+    """Return a session's id as it is kept: a UUID in 16 bytes, any other as it is."""
+    return bytes.fromhex(session.replace("-", "")) if _UUID.match(session) else session
+
+
+def _name(key: bytes | str) -> str:
+    return key if isinstance(key, str) else str(uuid.UUID(bytes=key))

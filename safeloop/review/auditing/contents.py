@@ -1,46 +1,38 @@
 """Content against the commitments in the rows: present and the same, or erased by a signed row.
 
-What was found whole is remembered for a while, so that a prompt that many requests repeat is read once or twice. What
-is missing is remembered until the end, because the row that erased it comes later: memory grows with what is missing.
+What a block of rows commits to is read at once, and what is whole is remembered for a while, so that a prompt that
+many requests repeat is read once or twice; the rest is read one by one, to say what is wrong with it. What is missing
+is remembered until the end, because the row that erased it comes later: memory grows with what is missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from safeloop.errors import EncodingError, LedgerError, LedgerLocked, VerificationError
-from safeloop.ledger import Row, parse
-from safeloop.ledger.kinds import commitment, digest
+from safeloop.ledger import Row
+from safeloop.ledger.content import MANIFESTS, commitments, manifest_entries
+from safeloop.ledger.encoding import encode
+from safeloop.ledger.kinds import check_data, digest
+from safeloop.ledger.quick import Claim, commitments_in, is_plain_request
 from safeloop.ledger.reader import LedgerReader
 from safeloop.review.auditing.findings import Finding, Rule, counted, finding
+from safeloop.review.auditing.promised import digest_fault, digested, list_fault
 
-MANIFESTS: dict[str, tuple[str, str | None]] = {
-    "close": ("files", "file_count"), "release": ("files", "file_count"),
-    "intent": ("request", None), "erase": ("contents", "count"),
-}
-"""By kind: the key of the manifest, and of the number of its entries."""
+_REMEMBERED = 8_192
+_MOST_BYTES = 65_536  # of content that is read with others
 
-_REMEMBERED = 65_536
+_Key = Claim | tuple[Claim, int | None]
+"""Content that is whole, or a manifest, with the number of its entries, of which everything was looked at."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Absence:
     row: int
     session: str
-
-
-def commitments(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield every commitment inside a value: the objects with exactly its three keys."""
-    if commitment(value):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from commitments(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from commitments(item)
 
 
 class ContentCheck:
@@ -53,22 +45,84 @@ class ContentCheck:
 
     def __init__(self, reader: LedgerReader) -> None:
         self._reader = reader
-        self._whole: dict[tuple[str, int], None] = {}
+        self._whole: set[_Key] = set()
+        self._whole_before: set[_Key] = set()
+        self._lists: dict[Claim, bytes] = {}  # what may be manifests, of the rows that were looked at together
+        self._whole_rows: set[int] = set()  # of those, the rows whose own commitments are whole
         self._absent: dict[str, _Absence] = {}
         self._erased: dict[str, int] = {}
         self._faulty: set[str] = set()
         self._unreadable = False
 
+    def look_ahead(self, first: int, bodies: Iterable[object]) -> None:
+        """Read what the next rows commit to, and what is listed in what they commit to, as far as it is whole.
+
+        Args:
+            first: The position of the first of them.
+            bodies: Their bodies, whatever is stored as one.
+        """
+        claimed = [commitments_in(body) if isinstance(body, bytes) else [] for body in bodies]
+        self._lists, self._whole_rows = {}, set()
+        try:
+            self._read_together(claim for claims in claimed for claim in claims)
+            self._read_together(claim for data in tuple(self._lists.values()) for claim in commitments_in(data))
+        except LedgerLocked:
+            raise
+        except (LedgerError, ValueError):  # the bodies are not judged yet: what looks like a commitment may be none
+            return  # whoever reads it by itself meets it again, and knows the row
+        whole = self._is_remembered
+        self._whole_rows = {idx for idx, claims in enumerate(claimed, first) if all(map(whole, claims))}
+
     def add(self, row: Row) -> Iterator[Finding]:
-        """Check what a row of a known kind commits to; what is only missing is told at the end."""
-        for each in commitments(row.data):
-            yield from self._check(row, each)
+        """Check what a row of a known kind and of its form commits to; what is only missing is told at the end."""
+        if row.idx not in self._whole_rows:
+            for claim in commitments_in(row.body):
+                if not self._is_remembered(claim):
+                    yield from self._read(row, claim, [])
         if row.kind in MANIFESTS:
             yield from self._walk(row, *MANIFESTS[row.kind])
+        keys = digested(row)
+        if keys is not None:
+            yield from self._hold_against(row, *keys)
 
     def erased_by(self, row: Row) -> Iterator[Finding]:
         """Take in what an `erase` row took away, and check nothing else."""
         yield from self._walk(row, *MANIFESTS["erase"])
+
+    def lacks_something(self) -> bool:
+        """Say whether content is missing that no row so far has erased."""
+        return any(name not in self._erased for name in self._absent)
+
+    def erased_meanwhile(self, row: Row) -> None:
+        """Take in what an `erase` row took away that was written after the last row of the snapshot.
+
+        What is wrong with such a row is the next audit's to find; what it does not name remains missing.
+        """
+        try:
+            check_data(row.kind, row.data)
+            data = self._reader.read_content(row.data["contents"])
+            if data is not None:
+                self._note_erased(row, manifest_entries(data))
+        except VerificationError:
+            return
+
+    def left_behind(self) -> tuple[str, tuple[Finding, ...]]:
+        """Return a note if content is still there that a row says is erased, and a finding if that cannot be told.
+
+        The row comes first and the deletion after it: a crash between them, or an erasure that is going on.
+        """
+        if self._unreadable:
+            return "", ()
+        try:
+            rows = [row for name, row in self._erased.items() if self._reader.holds_content(bytes.fromhex(name))]
+        except LedgerLocked:
+            raise
+        except LedgerError as error:
+            return "", (finding(Rule.CONTENT, f"whether erased content is gone cannot be read: {error}"),)
+        if not rows:
+            return "", ()
+        first = f"{counted(len(rows), 'content')} still there whose erasure is recorded, the first by row {min(rows)}"
+        return f"{first}: safeloop erase --pending finishes it", ()
 
     def finish(self) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
         """Return findings about content that is missing, and gaps where a row says that it was erased."""
@@ -80,16 +134,16 @@ class ContentCheck:
             return (finding(Rule.CONTENT, f"{words}, the first of row {first}", row=first),), _gaps(erased)
         return tuple(_missing(name, absence) for name, absence in missing), _gaps(erased)
 
-    def _check(self, row: Row, committed: dict[str, Any]) -> Iterator[Finding]:
-        name = committed["salted_sha256"]
-        key = (name, committed["bytes"])
-        if key in self._whole:
-            self._whole[key] = self._whole.pop(key)  # the newest is forgotten last
-            return
-        yield from self._read(row, committed, [])
+    def _read_together(self, claims: Iterable[Claim]) -> None:
+        wanted = [claim for claim in dict.fromkeys(claims) if not self._is_remembered(claim)]
+        for number, data in self._reader.whole_contents(map(_commitment, wanted), _MOST_BYTES):
+            self._remember(wanted[number])
+            if data.startswith(b"["):
+                self._lists[wanted[number]] = data
 
-    def _read(self, row: Row, committed: dict[str, Any], into: list[bytes]) -> Iterator[Finding]:
+    def _read(self, row: Row, claim: Claim, into: list[bytes]) -> Iterator[Finding]:
         """Read content and put it into the list if it is what the row committed to."""
+        committed = _commitment(claim)
         name = committed["salted_sha256"]
         if name in self._faulty or self._unreadable:
             return
@@ -111,36 +165,70 @@ class ContentCheck:
             self._absent.setdefault(name, _Absence(row.id, row.session))
             return
         into.append(data)
-        self._whole[name, committed["bytes"]] = None
-        if len(self._whole) > _REMEMBERED:
-            self._whole.pop(next(iter(self._whole)))
+        self._remember(claim)
 
-    def _walk(self, row: Row, key: str, count: str | None) -> Iterator[Finding]:
-        """Check what a manifest lists, one level deep; an `erase` row's entries are noted as gone."""
+    def _hold_against(self, row: Row, key: str, stated: str) -> Iterator[Finding]:
+        """Compare content with the plain digest of it that a row states."""
         found: list[bytes] = []
-        yield from self._read(row, row.data[key], found)
+        yield from self._read(row, _claim(row.data[key]), found)
+        for words in (digest_fault(row, key, stated, data) for data in found):
+            if words:
+                yield finding(Rule.CONTENT, f"row {row.id}: {words}", row=row.id, session=row.session)
+
+    def _is_remembered(self, key: _Key) -> bool:
+        if key in self._whole:
+            return True
+        if key not in self._whole_before:
+            return False
+        self._remember(key)
+        return True
+
+    def _remember(self, key: _Key) -> None:
+        self._whole.add(key)
+        if len(self._whole) > _REMEMBERED:
+            self._whole, self._whole_before = set(), self._whole
+
+    def _walk(self, row: Row, name: str, count: str | None) -> Iterator[Finding]:
+        """Check what a manifest lists, one level deep; an `erase` row's entries are noted as gone."""
+        number = None if count is None else row.data[count]
+        claim = _claim(row.data[name])
+        if self._is_remembered((claim, number)):
+            return
+        found = [self._lists[claim]] if claim in self._lists else []
+        if not found:
+            yield from self._read(row, claim, found)
         for data in found:
             try:
-                entries = parse(data)
+                entries = () if number is None and is_plain_request(data) else manifest_entries(data)
             except EncodingError as error:
-                yield _bad_manifest(row, key, str(error))
+                yield _bad_manifest(row, name, str(error))
                 return
-            if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-                yield _bad_manifest(row, key, "not a list of objects")
-                return
-            if count is not None and len(entries) != row.data[count]:
-                yield _bad_manifest(row, key, f"it has {len(entries):,} entries, and the row says {row.data[count]:,}")
+            if words := list_fault(row, number, entries):
+                yield _bad_manifest(row, name, words)
+            elif row.kind != "erase":
+                self._remember((claim, number))  # what it lists is found or missed once
             if row.kind == "erase":
                 self._note_erased(row, entries)
                 return
-            for each in commitments(entries):
-                yield from self._check(row, each)
+            for each in commitments_in(data):
+                if not self._is_remembered(each):
+                    yield from self._read(row, each, [])
 
-    def _note_erased(self, row: Row, entries: list[dict[str, Any]]) -> None:
+    def _note_erased(self, row: Row, entries: Iterable[dict[str, Any]]) -> None:
         for entry in entries:
             names = [entry.get("salted_sha256"), *(each["salted_sha256"] for each in commitments(entry))]
             for name in filter(digest, names):
                 self._erased.setdefault(str(name), row.id)
+
+
+def _claim(commitment: Mapping[str, Any]) -> Claim:
+    """Return a row's commitment as it stands in the row's bytes."""
+    return (b"%d" % commitment["bytes"], commitment["salted_sha256"].encode(), encode(commitment["type"])[1:-1])
+
+
+def _commitment(claim: Claim) -> dict[str, Any]:
+    size, name, media_type = claim
+    return {"bytes": int(size), "salted_sha256": name.decode(), "type": json.loads(b'"%s"' % media_type)}
 
 
 def _gaps(erased: list[tuple[_Absence, int]]) -> tuple[Finding, ...]:

@@ -8,6 +8,9 @@ from safeloop.errors import LedgerError
 from safeloop.ledger.reader import LedgerReader
 from safeloop.review.auditing.findings import Finding, Rule, counted, finding
 
+_ROWS_AT_ONCE = 4_096
+_FIRST, _LAST = -(2**63), 2**63 - 1
+
 
 def compare_schema(reader: LedgerReader) -> Iterator[Finding]:
     """Compare the schema word for word: a rewritten view or generated column shows programs what no row says."""
@@ -15,25 +18,46 @@ def compare_schema(reader: LedgerReader) -> Iterator[Finding]:
         yield finding(Rule.SCHEMA, f"{reader.path}: the schema {'; '.join(reader.schema_faults())}")
 
 
-def compare_indexes(reader: LedgerReader) -> Iterator[Finding]:
-    """Compare what programs find by the indexes with the rows; where the schema is another, that was the finding."""
-    if not reader.schema_is_intact():
-        return
-    try:
-        yield from _faults(reader)
-    except LedgerError as error:
-        yield finding(Rule.DERIVED, f"the indexes cannot be read: {error}")
+class IndexCheck:
+    """What programs find by the indexes, compared with the rows, in parts as rows are read.
 
+    Where the schema is another, that was the finding, and nothing is compared. Where an index misleads about many
+    rows, it is one finding.
+    """
 
-def _faults(reader: LedgerReader) -> Iterator[Finding]:
-    """Sum up, by index, the rows that it hides, and whether it lists others."""
-    hidden: dict[str, tuple[int, int]] = {}
-    for index, idx in reader.index_faults():
-        if idx is None:
+    def __init__(self, reader: LedgerReader) -> None:
+        self._reader = reader
+        self._next = _FIRST
+        self._hidden: dict[str, tuple[int, int]] = {}
+        self._is_asked = reader.schema_is_intact()
+        self._fault = ""
+
+    def advance(self, end: int, *, at_least: int = _ROWS_AT_ONCE) -> None:
+        """Compare the rows that have not been compared and lie before a position, if they are as many."""
+        if not self._is_asked or self._fault or end - max(0, self._next) < at_least:
+            return
+        try:
+            for index, idx in self._reader.index_faults(self._next, end):
+                first, count = self._hidden.get(index, (idx, 0))
+                self._hidden[index] = (first, count + 1)
+        except LedgerError as error:
+            self._fault = str(error)
+        self._next = end
+
+    def finish(self) -> Iterator[Finding]:
+        """Compare what is left, and yield what was found."""
+        if not self._is_asked:
+            return
+        self.advance(_LAST, at_least=0)
+        excess: tuple[str, ...] = ()
+        try:
+            excess = tuple(self._reader.index_excess())
+        except LedgerError as error:
+            self._fault = self._fault or str(error)
+        if self._fault:
+            yield finding(Rule.DERIVED, f"the indexes cannot be read: {self._fault}")
+        for index in excess:
             yield finding(Rule.DERIVED, f"index {index} does not list as many rows as there are")
-        else:
-            first, count = hidden.get(index, (idx, 0))
-            hidden[index] = (first, count + 1)
-    for index, (first, count) in hidden.items():
-        words = f"index {index} does not lead to {counted(count, 'row')}, the first of them row {first + 1}"
-        yield finding(Rule.DERIVED, words, row=first + 1)
+        for index, (first, count) in self._hidden.items():
+            words = f"index {index} does not lead to {counted(count, 'row')}, the first of them row {first + 1}"
+            yield finding(Rule.DERIVED, words, row=first + 1)

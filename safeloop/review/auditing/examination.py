@@ -1,24 +1,26 @@
 """Every row examined in its order: by itself, in its session, by its kind, and by what it commits to.
 
 It is handed rows that were judged by themselves, which may have happened elsewhere, and keeps what only their order
-and their company can tell. Whether the loop kept its word will be asked here too: from the same rows, in the same pass.
+and their company can tell. Whether the loop kept its word is asked here too: from the same rows, in the same pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
-from safeloop.errors import EncodingError
 from safeloop.ledger import Row
-from safeloop.ledger.kinds import KINDS, check_data
+from safeloop.ledger.kinds import KINDS
 from safeloop.ledger.reader import LedgerReader
 from safeloop.ledger.trust import Trust
 from safeloop.review.attesting.claims import is_by_pinned_reviewer, misstatement
 from safeloop.review.auditing.chains import Chains
 from safeloop.review.auditing.contents import ContentCheck
-from safeloop.review.auditing.findings import Finding, Rule, counted, finding
-from safeloop.review.auditing.testimony import Testimony
+from safeloop.review.auditing.findings import Finding, Rule, about, counted, finding
+from safeloop.review.auditing.keyring import Keyring
+from safeloop.review.auditing.testimony import Testimony, judge
 from safeloop.review.auditing.trees import Place
+from safeloop.review.auditing.word import Word
 
 _NAMED_SESSIONS = 10
 
@@ -32,50 +34,105 @@ class Examination:
         displaced_links: What is wrong with the links of rows that are not the stored tree's: it is a consequence if
             the head signs the stored tree, and a finding if it does not.
         faulty: Positions of rows whose own word does not count.
+
+    Args:
+        reader: Gives the content.
+        trust: The auditor's pins.
+        origin: As above, if a verified head says so.
+        since: Rows before this position only tell their sessions: what they commit to was compared before.
     """
 
-    def __init__(self, reader: LedgerReader, trust: Trust, origin: str | None) -> None:
+    def __init__(self, reader: LedgerReader, trust: Trust, origin: str | None, since: int = 0) -> None:
         self.origin = origin
         self.findings: list[Finding] = []
         self.displaced_links: list[Finding] = []
         self.faulty: set[int] = set()
+        self._reader = reader
         self._trust = trust
+        self._since = since
         self._chains = Chains()
+        self._keyring = Keyring(trust)
         self._contents = ContentCheck(reader)
+        self._word = Word(trust)
         self._erased: tuple[Finding, ...] = ()
         self._unknown: dict[str, tuple[int, int]] = {}
         self._unpinned = 0
+        self._left_behind = ""
 
-    def pass_over(self, place: Place) -> None:
-        """Take note of where a row stands, whether it is examined or not."""
-        self._chains.lose(place.lost)
+    def lose(self, leaves: Iterable[bytes]) -> None:
+        """Take note of leaves that are stored and whose rows are not where they should be, examined or not."""
+        self._chains.lose(leaves)
+
+    def look_ahead(self, first: int, bodies: Iterable[object]) -> None:
+        """Prepare for rows from a position on with these bodies, whatever is stored as one."""
+        self._contents.look_ahead(first, bodies)
 
     def examine(self, testimony: Testimony, leaf: bytes, place: Place) -> None:
         """Take in the next row."""
         row = testimony.row
         if testimony.fault is not None:
-            self._discount(testimony.fault, testimony.idx, leaf)
+            explained = testimony.fault if row is None else self._keyring.explain(testimony.fault, row.writer)
+            self._discount(explained, testimony.idx, leaf)
             if row is not None:
                 self._chains.damage(row)
         elif row is None:
             self._chains.lose([leaf])
-            self._note_unknown(testimony.version, testimony.idx)
-        elif row.ledger != (self.origin or row.ledger):
-            self._discount(_about(row, Rule.LEDGER, f"is of ledger {row.ledger}, not of {self.origin}"), row.idx, leaf)
+            if testimony.version:
+                self._note_unknown(testimony.version, testimony.idx)
+        else:
+            self.accept(row, place, testimony.form)
+
+    def accept(self, row: Row, place: Place, form: str = "") -> None:
+        """Take in the next row, one whose word counts if it is of this ledger.
+
+        Args:
+            row: It, in its canonical form.
+            place: Where it stands.
+            form: Why its data has not the form of its kind, if that is known and it has not.
+        """
+        if row.ledger != (self.origin or row.ledger):
+            self._discount(_of_another_ledger(row, self.origin), row.idx, bytes.fromhex(row.leaf))
         else:
             self.origin = row.ledger
-            self._examine_in_session(row, is_own=place.is_own)
+            self._examine_in_session(row, is_own=place.is_own, form=form)
 
-    def note_erased(self, testimony: Testimony) -> None:
-        """Take in only what an `erase` row of another session says is gone."""
-        row = testimony.row
-        if row is not None and row.kind == "erase" and testimony.fault is None and _bad_data(row) is None:
+    def overhear(self, testimony: Testimony) -> None:
+        """Take in a row of another session that may take something away: content that is gone, a key's trust.
+
+        Who signed it is judged in every audit. An `erase` row whose word does not count is passed over, and what it
+        lists is missing; a `key` row whose word does not count is a finding: it may be what revoked this session's key.
+        """
+        row, fault = testimony.row, testimony.fault
+        if row is None or row.kind not in ("erase", "key") or (row.kind == "erase" and (fault or testimony.form)):
+            return
+        if fault is None and row.ledger != (self.origin or row.ledger):
+            fault = _of_another_ledger(row, self.origin)
+        if fault is not None:
+            self._discount(self._keyring.explain(fault, row.writer), row.idx, bytes.fromhex(row.leaf))
+            return
+        self.findings += self._keyring.follow(row)
+        if row.kind == "erase":
             self.findings += self._contents.erased_by(row)
+        elif testimony.form:
+            self.findings.append(about(row, Rule.KIND, testimony.form))
 
-    def finish(self) -> None:
-        """Draw the conclusions that had to wait for the last row."""
+    def finish(self, end: int) -> None:
+        """Draw the conclusions that had to wait for the last row.
+
+        Args:
+            end: The position after it. Content is not read in the rows' snapshot: what rows from there on have erased
+                meanwhile is erased.
+        """
+        if self._contents.lacks_something():
+            for stored in self._reader.appended("erase", end):
+                testimony = judge(*stored, self._trust, self.origin)
+                row = testimony.row
+                if row is not None and testimony.fault is None and row.ledger == self.origin:
+                    self._contents.erased_meanwhile(row)
         missing, self._erased = self._contents.finish()
-        self.findings += missing
+        self._left_behind, unread = self._contents.left_behind()
+        self.findings += (*missing, *unread)
+        self.findings += self._word.finish()
 
     def gaps(self) -> Iterator[Finding]:
         """Yield what could not be checked."""
@@ -83,10 +140,12 @@ class Examination:
             more = f", nor of {counted(count - 1, 'later row')}" if count > 1 else ""
             yield finding(Rule.UNKNOWN, f"row {first + 1}: {words}{more}", row=first + 1)
         sessions = self._chains.ungoverned()
-        if sessions:
-            names = ", ".join(sessions[:_NAMED_SESSIONS]) + (", …" if len(sessions) > _NAMED_SESSIONS else "")
-            words = f"{counted(len(sessions), 'session')} ungoverned: {names}"
-            yield finding(Rule.UNGOVERNED, words, session=sessions[0])
+        named = tuple(islice(sessions, _NAMED_SESSIONS))
+        if named:
+            others = sum(1 for _ in sessions)
+            names = ", ".join(named) + (", …" if others else "")
+            words = f"{counted(len(named) + others, 'session')} ungoverned: {names}"
+            yield finding(Rule.UNGOVERNED, words, session=named[0])
         yield from self._erased
 
     def notes(self) -> Iterator[str]:
@@ -95,35 +154,45 @@ class Examination:
             yield f"{counted(self._unpinned, 'attestation')} not signed by a reviewer pinned in {self._trust.path}"
         if self._chains.promises():
             yield f"{counted(self._chains.promises(), 'session')} specified and not run yet"
+        if self._left_behind:
+            yield self._left_behind
+        yield from self._word.notes()
 
     def _discount(self, fault: Finding, idx: int, leaf: bytes) -> None:
         self.faulty.add(idx)
         self._chains.lose([leaf])
         self.findings.append(fault)
 
-    def _examine_in_session(self, row: Row, *, is_own: bool) -> None:
+    def _examine_in_session(self, row: Row, *, is_own: bool, form: str) -> None:
         links = self.findings if is_own else self.displaced_links
         words = self._chains.follow(row, in_place=is_own)
         if words:
-            links.append(_about(row, Rule.CHAIN, words))
+            links.append(about(row, Rule.CHAIN, words))
+        self.findings += self._keyring.follow(row)
         if row.kind not in KINDS:
             self._note_unknown(f"kind {row.kind} is not known to this reader", row.idx)
             return
-        bad = _bad_data(row)
-        if bad is not None:
-            self.findings.append(bad)
+        if form:
+            self.findings.append(about(row, Rule.KIND, form))
             return
         words = self._chains.tell(row)
         if words:
-            links.append(_about(row, Rule.OPEN, words))
-        self.findings += self._contents.add(row)
-        if row.kind == "attestation":
-            self._examine_attestation(row)
+            links.append(about(row, Rule.OPEN, words))
+        if row.idx >= self._since:
+            self._examine_claims(row)
+        elif row.kind == "erase":
+            self.findings += self._contents.erased_by(row)
+        if is_own:  # a row that is passed over here is missed there, and its session is not judged by what is left
+            self.findings += self._word.follow(row)
 
-    def _examine_attestation(self, row: Row) -> None:
+    def _examine_claims(self, row: Row) -> None:
+        """Compare a row with what it commits to, and with what somebody signed in it."""
+        self.findings += self._contents.add(row)
+        if row.kind != "attestation":
+            return
         words = misstatement(row)
         if words:
-            self.findings.append(_about(row, Rule.ATTESTATION, words))
+            self.findings.append(about(row, Rule.ATTESTATION, words))
         elif not is_by_pinned_reviewer(row, self._trust):
             self._unpinned += 1
 
@@ -132,13 +201,5 @@ class Examination:
         self._unknown[words] = (first, count + 1)
 
 
-def _bad_data(row: Row) -> Finding | None:
-    try:
-        check_data(row.kind, row.data)
-    except EncodingError as error:
-        return _about(row, Rule.KIND, str(error))
-    return None
-
-
-def _about(row: Row, rule: Rule, words: str) -> Finding:
-    return finding(rule, f"row {row.id}: {words}", row=row.id, session=row.session)
+def _of_another_ledger(row: Row, origin: str | None) -> Finding:
+    return about(row, Rule.LEDGER, f"is of ledger {row.ledger}, not of {origin}")

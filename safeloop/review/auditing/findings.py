@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from safeloop.ledger import Row
 
 
 class Rule(StrEnum):
-    """The rules of the record by their short stable names, and below them what leaves an audit incomplete."""
+    """The rules by their short stable names: of the record, of the loop's word, and what leaves an audit incomplete."""
 
     FILE = "file"
     SCHEMA = "schema"
@@ -31,6 +35,24 @@ class Rule(StrEnum):
     CONTENT = "content"
     MANIFEST = "manifest"
     ATTESTATION = "attestation"
+    KEY = "key"
+
+    BEGUN = "begun"
+    PROMISE = "promise"
+    PARENT = "parent"
+    INTENT = "intent"
+    RESERVATION = "reservation"
+    CEILING = "ceiling"
+    WINDOW = "window"
+    CHARGE = "charge"
+    BREACH = "breach"
+    CLOSED = "closed"
+    TOTALS = "totals"
+    OUTCOME = "outcome"
+    TOOL = "tool"
+    CALL = "call"
+    APPROVAL = "approval"
+    RELEASE = "release"
 
     UNKNOWN = "unknown"
     ERASED = "erased"
@@ -48,13 +70,15 @@ class Rule(StrEnum):
 
 
 _COMPARE = "compare with a backup: safeloop log {session} --json"
+_READ = "safeloop log {session} --json"
 _RULES = {
     Rule.FILE: ("the file can be read to its end", "restore the ledger from a backup"),
     Rule.SCHEMA: ("tables, indexes, triggers and views are the format's, word for word",
                   "restore the ledger from a backup; believe none of its views"),
     Rule.TRUST: ("the auditor's policy pins this ledger's log", "safeloop trust, to pin the log's key"),
-    Rule.WITNESS: ("the head carries the cosignatures that the policy demands",
-                   "pip install --upgrade safeloop, or `quorum none` in the policy"),
+    Rule.WITNESS: ("a checkpoint carries the cosignatures that the policy demands",
+                   "have the witnesses cosign safeloop checkpoint, add their lines to it, and give it: "
+                   "safeloop audit --checkpoint FILE"),
     Rule.HEAD: ("the head is a checkpoint signed by the pinned log key", "restore the ledger from a backup"),
     Rule.EMPTY: ("there is something to audit", "safeloop audit --ledger PATH, with the ledger that was meant"),
     Rule.MISSING: ("positions have no gaps", "restore the ledger from a backup"),
@@ -77,6 +101,25 @@ _RULES = {
     Rule.MANIFEST: ("a manifest is a canonical list of objects, as many as its row says",
                     "safeloop log {session} --json"),
     Rule.ATTESTATION: ("an attestation says what its reviewer signed", "safeloop review {session}"),
+    Rule.KEY: ("a key follows another by a row that both have signed, and the one before it signs no more",
+               "safeloop log --json, for its key rows; and ask the operator who changed the keys: safeloop help keys"),
+    Rule.BEGUN: ("a session's work begins after its open row", _READ),
+    Rule.PROMISE: ("ceilings and tools in force are never looser than the spec's", _READ),
+    Rule.PARENT: ("a child is opened while its parent is, and spends inside every ancestor's ceilings", _READ),
+    Rule.INTENT: ("every reply and every failed attempt settles one open intent of its own", _READ),
+    Rule.RESERVATION: ("a request asks for no more than was wanted and reserved", _READ),
+    Rule.CEILING: ("nothing is granted beyond a ceiling of its session", _READ),
+    Rule.WINDOW: ("nothing is granted beyond the operator's limits for the hour, the day and the month",
+                  "safeloop log ledger --json, for the limits; then: safeloop log {session} --json"),
+    Rule.CHARGE: ("what was used is charged, and what is in doubt is charged in full", _READ),
+    Rule.BREACH: ("nothing runs after a breach", _READ),
+    Rule.CLOSED: ("nothing is done in the name of a closed session, nor of a suspended one before it resumes", _READ),
+    Rule.TOTALS: ("a close row's figures are the sums of its session's rows", _READ),
+    Rule.OUTCOME: ("a session is completed only if its rows say so", "safeloop review {session}"),
+    Rule.TOOL: ("only tools run that the open row lists, with the permission that it lists", _READ),
+    Rule.CALL: ("a tool that does more than read runs after its own call row", _READ),
+    Rule.APPROVAL: ("a destructive call runs once, on a grant that a pinned reviewer signed for it", _READ),
+    Rule.RELEASE: ("a release rests on the attestations that its policy asks for", "safeloop review {session}"),
     Rule.UNKNOWN: ("every kind and version of row is known to the auditor", "pip install --upgrade safeloop"),
     Rule.ERASED: ("content is there to be compared", "safeloop log --json, for the reason of the erase row"),
     Rule.UNGOVERNED: ("sessions are opened by a loop, inside ceilings", "safeloop review {session}"),
@@ -113,6 +156,11 @@ def finding(
     """Make a finding with the rule's own remedy, unless there is a better one."""
     step = (remedy or rule.remedy).replace("{session}", session or "SESSION")
     return Finding(rule, row, session, message, step)
+
+
+def about(row: Row, rule: Rule, words: str) -> Finding:
+    """Make a finding about one row."""
+    return finding(rule, f"row {row.id}: {words}", row=row.id, session=row.session)
 
 
 def rows_text(first: int, last: int) -> str:

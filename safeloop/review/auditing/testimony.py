@@ -5,10 +5,12 @@ Pure, and of one row only: an audit may judge rows in several processes and need
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from safeloop.errors import EncodingError
 from safeloop.ledger import Row, ed25519, seal
+from safeloop.ledger.kinds import KINDS, check_data
+from safeloop.ledger.quick import plain_claims
 from safeloop.ledger.rows import UnknownVersion, parse_row
 from safeloop.ledger.trust import Trust
 from safeloop.review.auditing.findings import Finding, Rule, finding
@@ -23,17 +25,59 @@ class Testimony:
         row: The parsed row; None where the bytes are not one of this version.
         fault: Why its word does not count; None if it does.
         version: Why a row that a pinned writer signed could not be read; empty if it could.
+        form: Why its data has not the form of its kind; empty if it has, or if that was not asked.
     """
 
     idx: int
     row: Row | None
     fault: Finding | None = None
     version: str = ""
+    form: str = ""
 
 
-def leaf_of(body: object, signature: object) -> bytes:
-    """Return the leaf of whatever is stored; what is not bytes counts as none."""
-    return seal.leaf(body if isinstance(body, bytes) else b"", signature if isinstance(signature, bytes) else b"")
+def message_of(body: object) -> bytes:
+    """Return what a signature of whatever is stored would cover; what is not bytes counts as none."""
+    return seal.pae(body if isinstance(body, bytes) else b"")
+
+
+def leaf_of(message: bytes, signature: object) -> bytes:
+    """Return the leaf of whatever is stored, from what its signature would cover."""
+    return seal.sealed_leaf(message, signature if isinstance(signature, bytes) else b"")
+
+
+def doubts(
+    idx: int, body: object, signature: object, message: bytes, trust: Trust, origin: str | None
+) -> Testimony | None:
+    """Judge one stored row by the pinned keys and by its kind; None if there is nothing to say of it.
+
+    Then it is a row of a known kind, canonical and of its form, that a pinned writer signed. `message` is what the
+    signature covers.
+    """
+    if isinstance(body, bytes) and isinstance(signature, bytes):
+        ledger, writer = plain_claims(body, signature) or ("", "")
+        key = trust.writer(writer)
+        if key is not None and ed25519.verify(key.raw, signature, message):
+            words = _revoked(idx, writer, trust, origin or ledger)
+            if not words:
+                return None
+    return _of_a_form(judge(idx, body, signature, trust, origin))
+
+
+def replayed(idx: int, body: object, signature: object) -> Testimony | None:
+    """Read a row whose signature was checked in an earlier audit; None if there is nothing to say of it.
+
+    It is not accused of anything: what is not a row has no `row`, and no more is said.
+    """
+    if not isinstance(body, bytes) or not isinstance(signature, bytes):
+        return Testimony(idx, None)
+    if plain_claims(body, signature) is not None:
+        return None
+    try:
+        return _of_a_form(Testimony(idx, parse_row(idx, body, signature)))
+    except UnknownVersion as unknown:
+        return Testimony(idx, None, version=str(unknown))
+    except EncodingError:
+        return Testimony(idx, None)
 
 
 def judge(idx: int, body: object, signature: object, trust: Trust, origin: str | None) -> Testimony:
@@ -65,6 +109,18 @@ def judge(idx: int, body: object, signature: object, trust: Trust, origin: str |
     return _fault(idx, Rule.REVOKED, words, row) if words else Testimony(idx, row)
 
 
+def _of_a_form(testimony: Testimony) -> Testimony | None:
+    """Add what the kind's form says; None if nothing is left to say."""
+    row = testimony.row
+    if testimony.fault is not None or row is None or row.kind not in KINDS:
+        return testimony
+    try:
+        check_data(row.kind, row.data)
+    except EncodingError as error:
+        return replace(testimony, form=str(error))
+    return None
+
+
 def _of_unknown_version(
     idx: int, body: bytes, signature: bytes, trust: Trust, origin: str | None, words: str
 ) -> Testimony:
@@ -84,7 +140,7 @@ def _signer(body: bytes, signature: bytes, trust: Trust) -> str:
 
 
 def _revoked(idx: int, writer: str, trust: Trust, origin: str) -> str:
-    size = trust.revoked_from(writer, origin)
+    size = trust.revoked_from(writer, origin) if trust.revoked else None
     return "" if size is None or idx < size else f"writer {writer[:8]} was revoked from row {size + 1} on"
 
 

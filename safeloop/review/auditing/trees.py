@@ -7,63 +7,18 @@ the second that the head signs, then the head itself names the rows that were ch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from safeloop.errors import LedgerError
-from safeloop.ledger.merkle import EMPTY_ROOT, Frontier
+from safeloop.ledger.merkle import EMPTY_ROOT, Frontier, Node
 from safeloop.ledger.note import Checkpoint
 from safeloop.review.auditing.findings import Finding, Rule, counted, finding, rows_text
+from safeloop.review.auditing.stored import StoredHashes
 
 Run = tuple[int, int]
 """Positions from the first to the last, both inclusive."""
 
 _DIGEST_BYTES = 32
-
-
-class StoredHashes:
-    """The stored hashes, read level by level, each level once and in order; what cannot be read counts as absent.
-
-    Args:
-        level: Returns the stored hashes of one level as (index, hash), ascending.
-        count: Returns how many are stored in all.
-
-    Attributes:
-        fault: Why some could not be read; empty if all could.
-    """
-
-    def __init__(self, level: Callable[[int], Iterator[tuple[int, object]]], count: Callable[[], int]) -> None:
-        self.fault = ""
-        self._level = level
-        self._count = count
-        self._open: dict[int, Iterator[tuple[int, object]]] = {}
-        self._next: dict[int, tuple[int, object] | None] = {}
-
-    def at(self, level: int, position: int) -> object:
-        """Return what is stored at a position, or None; never ask for one before the last that was asked for."""
-        if level not in self._open:
-            self._open[level] = self._level(level)
-            self._next[level] = self._following(level)
-        found = self._next[level]
-        # In a hostile file an index may be anything; only numbers are places.
-        while found is not None and (type(found[0]) is not int or found[0] < position):
-            found = self._next[level] = self._following(level)
-        return found[1] if found is not None and found[0] == position else None
-
-    def total(self) -> int | None:
-        """Return how many are stored in all; None if that cannot be said."""
-        try:
-            return self._count()
-        except LedgerError as error:
-            self.fault = str(error)
-            return None
-
-    def _following(self, level: int) -> tuple[int, object] | None:
-        try:
-            return next(self._open[level], None)
-        except LedgerError as error:
-            self.fault = str(error)
-            return None
 
 
 class _Growing:
@@ -85,7 +40,18 @@ class _Growing:
 
     def add(self, leaf: bytes, stored: StoredHashes) -> None:
         """Add a leaf, and compare every hash that it completes with the stored one."""
-        for node in self.frontier.append(leaf):
+        self._compare(self.frontier.append(leaf), stored)
+
+    def add_subtree(self, root: bytes, level: int, stored: StoredHashes) -> None:
+        """Add all leaves of a subtree that is stored as it should be, and compare what it completes above it."""
+        self._compare(self.frontier.append(root, level)[1:], stored)
+
+    def reaches_within(self, end: int) -> bool:
+        """Say whether a root is wanted at a size beyond the tree's and before this one."""
+        return any(self.frontier.size < size < end for size in self._wanted)
+
+    def _compare(self, nodes: Iterable[Node], stored: StoredHashes) -> None:
+        for node in nodes:
             found = stored.at(node.level, node.position)
             if found != node.hash:
                 first, count = self.differing.get(node.level, (node.position, 0))
@@ -111,6 +77,9 @@ class Place:
 
     is_own: bool
     lost: tuple[bytes, ...]
+
+
+IN_PLACE = Place(is_own=True, lost=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +144,23 @@ class Trees:
             self._stored.add(signed_leaf, self._hashes)
         self.next = idx + 1
         return Place(signed_leaf == leaf, tuple(lost))
+
+    def add_block(self, first: int, levels: Sequence[Sequence[bytes]]) -> bool:
+        """Add the rows of a full block at once, all in their place; False if they must be added one by one.
+
+        Args:
+            first: The position of the first of them, not below `next`.
+            levels: The hashes of their subtree, from the leaves up to the root.
+        """
+        tree, count = self._rows, len(levels[0])
+        end = first + count
+        if tree is None or tree is not self._stored or first != self.next or end > self._limit:
+            return False
+        if first % count or tree.reaches_within(end) or not self._hashes.pass_over(first, levels):
+            return False
+        tree.add_subtree(levels[-1][0], len(levels) - 1, self._hashes)
+        self.next = end
+        return True
 
     def finish(self, faulty: Container[int]) -> TreeVerdict:
         """Return what the trees say, after the last row.

@@ -26,6 +26,8 @@ class AuditReport:
         gaps: What could not be checked.
         notes: What the reader should know besides.
         is_self: The keys were pinned by the machine that wrote the ledger.
+        since: How many rows before them were audited before, and only replayed now.
+        tree_only: Only chains and tree were checked: no signature, no encoding, no content, and not the loop's word.
     """
 
     ledger: str | None
@@ -37,20 +39,31 @@ class AuditReport:
     gaps: tuple[Finding, ...]
     notes: tuple[str, ...]
     is_self: bool
+    since: int = 0
+    tree_only: bool = False
 
     @property
     def record(self) -> str:
-        """`PASS` or `FAIL`: was the record altered?"""
+        """`PASS` or `FAIL`: was the record altered? `UNCHECKED` where only the tree was looked at, and holds."""
+        if self.findings:
+            return "FAIL"
+        return "UNCHECKED" if self.tree_only else "PASS"
+
+    @property
+    def tree(self) -> str:
+        """`PASS` or `FAIL` where only chains and tree were looked at; else empty: the record's verdict says it."""
+        if not self.tree_only:
+            return ""
         return "FAIL" if self.findings else "PASS"
 
     @property
     def completeness(self) -> str:
         """`COMPLETE` or `INCOMPLETE`: could everything be checked?"""
-        return "INCOMPLETE" if self.gaps else "COMPLETE"
+        return "INCOMPLETE" if self.gaps or self.tree_only else "COMPLETE"
 
     @property
     def exit_code(self) -> ExitCode:
-        """What a wrapper sees: a failure outweighs incompleteness."""
+        """What a wrapper sees: a failure outweighs incompleteness; whoever asks only for the tree gets what it says."""
         if self.findings:
             return ExitCode.VERIFICATION_FAILED
         return ExitCode.INCOMPLETE if self.gaps else ExitCode.DONE
@@ -60,16 +73,21 @@ class AuditReport:
         """The last line that a person reads."""
         rows = f"{counted(self.rows_standing, 'row')} {'stands' if self.rows_standing == 1 else 'stand'}"
         faults = counted(len(self.findings), "finding")
+        what, proof = ("tree", "their places in it") if self.tree_only else ("record", "their own signatures")
         if not self.findings:
-            text = f"record PASS, {rows}"
+            text = f"{what} PASS, {rows}"
         elif self.rows_standing == 0:
-            text = f"record FAIL ({faults}), no row stands"
+            text = f"{what} FAIL ({faults}), no row stands"
         elif self.rows_standing == self.rows:
-            text = f"record FAIL ({faults}); by their own signatures {rows}"
+            text = f"{what} FAIL ({faults}); by {proof} {rows}"
         else:
-            text = f"record FAIL ({faults}), the other {rows}"
+            text = f"{what} FAIL ({faults}), the other {rows}"
+        if self.since:
+            text += f"; judged from row {self.since + 1} on, audited up to there before"
         if self.gaps:
             text += f"; INCOMPLETE ({counted(len(self.gaps), 'gap')})"
+        if self.tree_only:
+            text += "; signatures, encodings and contents were not checked"
         return text + ("; judged by `self`, the keys that this machine pinned for itself" if self.is_self else "")
 
     def as_json(self) -> dict[str, Any]:
@@ -81,6 +99,8 @@ class AuditReport:
             "session": self.session,
             "record": self.record,
             "completeness": self.completeness,
+            "tree": self.tree or None,
+            "since": self.since,
             "rows": self.rows,
             "rows_standing": self.rows_standing,
             "findings": [_as_json(each) for each in self.findings],

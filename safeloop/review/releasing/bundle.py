@@ -10,12 +10,15 @@
     DIR/release/receipts/row-9.tlog-proof
 
 The answer lies in `release/` so that no staged file can take its place. Reviewers' keys are never in it: who reads
-a bundle pins them. Statements are numbered in the order of the release row; receipts have the rows' numbers.
+a bundle pins them. Statements are numbered in the order of the rows that hold them; receipts have the rows' numbers,
+and are of the spec, the `open` row, and every row from the session's close to the release, so that a reader sees
+whether somebody rejected it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 from safeloop.errors import VerificationError
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 PROOF = "release"
 CHECKPOINT = "checkpoint.txt"
+RECEIPTS = "receipts/"
 _MAX_PART_BYTES = 255  # Linux NAME_MAX
 _MAX_NAME_BYTES = 3_000  # below PATH_MAX, with room for the destination
 
@@ -38,20 +42,19 @@ def require_plain_names(names: Iterable[str], where: str) -> None:
     Raises:
         VerificationError: The list as a whole is refused, because of the name that the message has.
     """
-    taken: set[str] = set()
-    folders: set[str] = set()
-    for name in names:
-        fault = _name_fault(name)
-        parents = {name[:at] for at, character in enumerate(name) if character == "/"}
-        if fault is None and (name in taken or name in folders or parents & taken):
-            fault = "another file has its place"
-        if fault is not None:
-            raise VerificationError(
-                f"{where} names {visible(name, 80)!r}, and {fault}: nothing is released",
-                hint="the rows cannot be changed: the work needs a session of its own",
-            )
-        taken.add(name)
-        folders |= parents
+    listed = list(names)
+    faults = ((name, fault) for name in listed if (fault := _name_fault(name)) is not None)
+    # In this order what lies in a folder comes right after a file of the folder's name.
+    in_order = sorted(listed, key=lambda name: name.replace("/", "\0"))
+    clashes = ((name, "another file has its place") for before, name in pairwise(in_order)
+               if name == before or name.startswith(f"{before}/"))
+    refused = next(chain(faults, clashes), None)
+    if refused is not None:
+        name, fault = refused
+        raise VerificationError(
+            f"{where} names {visible(name, 80)!r}, and {fault}: nothing is released",
+            hint="the rows cannot be changed: the work needs a session of its own: safeloop spec",
+        )
 
 
 def bundle(
@@ -68,14 +71,25 @@ def bundle(
     proof = {FRAME: shown.data, SUMS: shown.sums, CHECKPOINT: note.encode()}
     if shown.output is not None:
         proof[OUTPUT] = shown.output
+    proof |= statement_files(attestations)
+    proof |= {receipt_name(number): receipt.encode() for number, receipt in receipts.items()}
+    return dict(shown.files) | {f"{PROOF}/{name}": data for name, data in proof.items()}
+
+
+def statement_files(attestations: Iterable[Row]) -> dict[str, bytes]:
+    """Return the statements and signatures of signed attestations, by their names below `release/`."""
+    files = {}
     for number, row in enumerate(attestations, start=1):
-        proof[f"statement-{number}.json"] = row.data["statement"].encode()
+        files[f"statement-{number}.json"] = row.data["statement"].encode()
         # The one form that ssh-keygen writes, whatever width of lines the row holds.
         armored = sshsig.render_armor(sshsig.parse_armor(row.data["signature"]))
-        proof[f"statement-{number}.sig"] = armored.encode()
-    for number, receipt in receipts.items():
-        proof[f"receipts/row-{number}.tlog-proof"] = receipt.encode()
-    return dict(shown.files) | {f"{PROOF}/{name}": data for name, data in proof.items()}
+        files[f"statement-{number}.sig"] = armored.encode()
+    return files
+
+
+def receipt_name(number: int) -> str:
+    """Return the name of a row's receipt below `release/`."""
+    return f"{RECEIPTS}row-{number}.tlog-proof"
 
 
 def _name_fault(name: str) -> str | None:

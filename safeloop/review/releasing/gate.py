@@ -146,10 +146,11 @@ def _session_reasons(record: Record, policy: ReleasePolicy) -> Iterator[Reason]:
     for row in voiding_rows(record.rows, cut):
         yield Reason(f"row {row.id} ({row.kind}) came after the session's close, row {cut.id}, and voids it",
                      f"safeloop log {session}; the work needs a session of its own")
-    yield from _outcome_reasons(session, str(cut.data.get("outcome")), policy)
+    yield from outcome_reasons(session, str(cut.data.get("outcome")), policy)
 
 
-def _outcome_reasons(session: str, outcome: str, policy: ReleasePolicy) -> Iterator[Reason]:
+def outcome_reasons(session: str, outcome: str, policy: ReleasePolicy) -> Iterator[Reason]:
+    """Say what about a session's outcome keeps the gate shut, whoever accepted it."""
     allowed = {_COMPLETED: True, _BREACHED: policy.accept_breach, _UNMET: policy.accept_unmet}
     if outcome not in allowed:
         yield Reason(f"session {session} ended as {outcome}, which is never released",

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from safeloop.errors import NotAttested, VerificationError
 from safeloop.ledger import Draft, Ledger, Row, View, escaped
-from safeloop.ledger.merkle import inclusion_proof
-from safeloop.ledger.note import Receipt, render_receipt, verify_checkpoint, verify_receipt
+from safeloop.ledger.note import render_receipt
+from safeloop.ledger.proofs import prove
 from safeloop.ledger.reader import LedgerReader
 from safeloop.review.framing.facts import Erased, check_form
 from safeloop.review.framing.promise import find_session
@@ -177,12 +177,17 @@ def _earlier(record: Record, data: dict[str, Any]) -> Row | None:
 
 
 def _bundle(reader: LedgerReader, trust: Trust, shown: ShownFrame, row: Row) -> dict[str, bytes]:
-    """Return the bundle of a `release` row."""
+    """Return the bundle of a `release` row.
+
+    Receipts are of the spec, the `open` row, and every row from the cut to the release: in a chain without a gap no
+    reject can be left out.
+    """
     record, facts = shown.record, shown.facts
     rests_on = [each for each in record.kinds("attestation") if each.leaf in row.data["attestations"]]
     opened = record.kinds("open")[0]
     promise = next(each for each in record.rows if each.leaf == opened.data["spec"])
-    receipts, note = _receipts(reader, trust, record.ledger, (promise, opened, facts.cut, *rests_on, row))
+    between = tuple(each for each in record.rows if facts.cut.n <= each.n < row.n)
+    receipts, note = _receipts(reader, trust, record.ledger, (promise, opened, *between, row))
     return bundle(shown, rests_on, receipts, note)
 
 
@@ -190,14 +195,7 @@ def _receipts(
     reader: LedgerReader, trust: Trust, origin: str, rows: tuple[Row, ...]
 ) -> tuple[dict[int, str], str]:
     """Prove rows under one head; return the receipts by row number, each of them verified, and the head's note."""
-    log = trust.log_for(origin)
-    receipts = {}
     with reader.snapshot():
-        note = reader.head() or ""
-        size = verify_checkpoint(note, log).size
-        for row in rows:
-            # The stored hashes are derived data: a proof made of them is worth what its verification says.
-            receipt = Receipt(row.idx, inclusion_proof(row.idx, size, reader.node), note, row.body, row.sig)
-            verify_receipt(receipt, log)
-            receipts[row.id] = render_receipt(receipt)
-    return receipts, note
+        log = trust.log_for(origin, reader.head() or "")
+        proved = {row.id: prove(reader, (row.idx, row.body, row.sig), log) for row in rows}
+    return {number: render_receipt(each) for number, each in proved.items()}, proved[rows[-1].id].note

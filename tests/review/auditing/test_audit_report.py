@@ -145,7 +145,7 @@ def test_json_says_the_same_and_is_versioned(tmp_path: Path) -> None:
     report = victim.audit(session=None)
     value = json.loads(json.dumps(report.as_json()))
     assert list(value) == [
-        "version", "ledger", "size", "session", "record", "completeness", "rows", "rows_standing", "findings", "gaps",
+        "version", "ledger", "size", "session", "record", "completeness", "tree", "since", "rows", "rows_standing", "findings", "gaps",
         "notes", "self", "verdict", "exit_code",
     ]
     assert value["findings"] == [{

@@ -1,0 +1,114 @@
+"""Ceilings of a session and of its ancestors: a child's spend counts in all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from safeloop.ledger import Row
+from safeloop.spec import Breach, Ceilings, Reason, Spend, Tally, breach_before, crossing
+
+
+class Account:
+    """What a session was charged, its own rows and its descendants' together.
+
+    Attributes:
+        session: Its id.
+        ceilings: Those in force.
+        parent: The account that this one's charges count in too.
+        tally: Of its own rows.
+        alone: The ceilings on turns and on tokens, each without the others: more than one may be crossed.
+        has_children: Another account's charges count in it.
+        turns, tokens, microusd: Charged, descendants included; a price that is not known adds nothing.
+    """
+
+    __slots__ = ("alone", "ceilings", "has_children", "microusd", "parent", "session", "tally", "tokens", "turns")
+
+    def __init__(self, session: str, ceilings: Ceilings, parent: Account | None) -> None:
+        self.session, self.ceilings, self.parent = session, ceilings, parent
+        self.alone = Ceilings(turns=ceilings.turns), Ceilings(tokens=ceilings.tokens)
+        self.tally = Tally()
+        self.has_children = False
+        self.turns = self.tokens = self.microusd = 0
+        if parent is not None:
+            parent.has_children = True
+
+    def add(self, row: Row) -> tuple[int, int]:
+        """Take in a row of its own; return by how many tokens and micro-dollars the charge has changed."""
+        tally = self.tally
+        turns, tokens, microusd = tally.turns, tally.tokens, tally.microusd
+        tally.add(row)
+        change = tally.tokens - tokens, tally.microusd - microusd
+        self.charge(tally.turns - turns, *change)
+        return change
+
+    def charge(self, turns: int, tokens: int, microusd: int) -> None:
+        """Charge this account and every ancestor's; less than nothing is given back."""
+        account: Account | None = self
+        while account is not None:
+            account.turns += turns
+            account.tokens += tokens
+            account.microusd += microusd
+            account = account.parent
+
+    def line(self) -> Iterator[Account]:
+        """Yield this account, and each ancestor's."""
+        account: Account | None = self
+        while account is not None:
+            yield account
+            account = account.parent
+
+
+def crossed(account: Account, intent: Row, *, is_own: bool) -> Iterator[str]:
+    """Say which ceilings an intent was granted beyond, by the rule that the breaker decides by.
+
+    Args:
+        account: Of the intent's session, or of an ancestor; the intent is charged already.
+        intent: Its data has the form of its kind.
+        is_own: The account is the session's.
+    """
+    data, ceilings = intent.data, account.ceilings
+    tokens, price = data["reserved_tokens"], data["reserved_microusd"]
+    before = Spend(account.turns, account.tokens - tokens)
+    turns_only, tokens_only = account.alone
+    turn = data["turn"] if is_own else 0
+    breaches = [
+        breach_before(before, turns_only, turn=turn),
+        breach_before(before, tokens_only, turn=turn, bound=tokens),
+        crossing(Reason.COST, ceilings.microusd, account.microusd - (price or 0), price or 0),
+    ]
+    yield from (beyond(each) for each in breaches if each is not None)
+    if ceilings.microusd is not None and price is None:
+        yield f"granted without a price under the {Reason.COST} of {ceilings.microusd:,}"
+
+
+def beyond(breach: Breach) -> str:
+    """Say by how much a grant went beyond a ceiling."""
+    asked = breach.next_at_most
+    return (f"granted beyond the {breach.reason} of {breach.limit:,}: {breach.spent:,} charged"
+            f"{f' and {asked:,} asked for' if asked else ''}")
+
+
+def loosened(ceilings: Ceilings, promised: Ceilings) -> Iterator[str]:
+    """Say which promised ceilings are not in force, or looser than promised."""
+    ours = ceilings.as_row()
+    for name, limit in promised.as_row().items():
+        if name not in ours:
+            yield f"puts no ceiling on {name}, and its spec row one of {limit:,}"
+        elif ours[name] > limit:
+            yield f"raises the ceiling on {name} to {ours[name]:,}, and its spec row promises {limit:,}"
+
+
+def ungranted(tools: Sequence[Mapping[str, Any]], grant: Mapping[str, Any]) -> Iterator[str]:
+    """Say which tools of an `open` row its spec does not grant.
+
+    Args:
+        tools: Name and permission of each.
+        grant: `permissions`, and perhaps `names`, the only tools; empty where there is no spec to ask.
+    """
+    for tool in tools if grant else ():
+        name, permission = tool["name"], tool["permission"]
+        if permission not in grant["permissions"]:
+            yield f"lists {name} ({permission}), and its spec row grants no such permission"
+        elif name not in grant.get("names", (name,)):
+            yield f"lists {name}, which is none of the tools that its spec row names"

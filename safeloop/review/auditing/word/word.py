@@ -1,0 +1,221 @@
+"""Whether the loops of a ledger kept their word: the sessions, and which rule is asked about which row.
+
+A row that was not shown takes its session out of judgement, and with it everything that adds up over several
+sessions, from that row on: what is missing is found by the rules of the record, and proves nothing against a loop.
+
+What rows cannot tell: repeats, because equal bytes have different commitments; whether a call that is said to have
+been refused was; and what was never written. All times are the writer's claims.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from safeloop.ledger import Row, visible
+from safeloop.ledger.rows import LEDGER_SESSION
+from safeloop.ledger.trust import Trust
+from safeloop.review.auditing.findings import Finding, Rule, about
+from safeloop.review.auditing.word import calls, closing, intents, order, releases
+from safeloop.review.auditing.word.laxity import OwnPolicy
+from safeloop.review.auditing.word.reconciling import Doubts
+from safeloop.review.auditing.word.scopes import Account, crossed, loosened, ungranted
+from safeloop.review.auditing.word.states import (
+    Governed,
+    Promise,
+    Reviewed,
+    Unopened,
+    packed_end,
+    reviewed,
+)
+from safeloop.review.auditing.word.windows import Windows
+from safeloop.review.cut import LATER
+from safeloop.spec import Ceilings
+
+_LOST = "lost"  # a session of which a row was not shown
+_SUSPENDED = "suspended"
+_OF_SESSIONS = order.WORK | {"open", "release"}
+
+_NOTHING: Iterator[Finding] = iter(())
+
+_State = Unopened | Governed | Reviewed | bytes | str
+
+
+class Word:
+    """Whether the loops of a ledger kept their word, from rows alone: fed row by row in ledger order, flat in memory.
+
+    Of a session that is closed for good 47 bytes are kept, and a small record for each attestation after that.
+
+    Args:
+        trust: Who may review and approve, and the policy that the auditor would ask of a release.
+    """
+
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
+        self._sessions: dict[str, _State] = {}
+        self._windows = Windows()
+        self._doubts = Doubts(self._windows)
+        self._next = 0
+        self._lost_at = 0  # number of the first row that was not shown
+        self._has_families = False
+        self._policy = OwnPolicy(trust)
+        self._rules: dict[str, Callable[[Governed, Row], Iterator[Finding]]] = {
+            "intent": self._intent, "attempt": self._outcome, "turn": self._outcome, "call": calls.begin,
+            "approval": self._approval, "tool": calls.outcome, "check": closing.check_criterion,
+            "close": self._close, "release": _unclosed,
+        }
+
+    def follow(self, row: Row) -> Iterator[Finding]:
+        """Take in the next row; return what it shows against its loop, to be read before the next row is taken in.
+
+        Args:
+            row: A row whose signature, place and form of kind hold. One that is passed over is noticed.
+        """
+        if row.idx != self._next and not self._lost_at:
+            self._lost_at = self._next + 1
+        self._next = row.idx + 1
+        if self._windows.see(row.at):
+            self._doubts.forget_ended(lambda session: isinstance(self._sessions.get(session), Governed))
+        if row.kind == "reconcile":
+            self._doubts.reconcile(row)
+        if row.session == LEDGER_SESSION:
+            return self._of_the_ledger(row)
+        state = self._state(row)
+        if type(state) is Governed:
+            if order.is_free(state, row):
+                rule = self._rules.get(row.kind)
+                return _NOTHING if rule is None else rule(state, row)
+            return self._out_of_order(state, row)
+        if type(state) is Unopened:
+            return self._begin(state, row)
+        return self._after(state, row) if type(state) is Reviewed else _NOTHING
+
+    def finish(self) -> Iterator[Finding]:
+        """Yield what could be said only after the last row: nothing, as every rule is about a row and those before."""
+        return _NOTHING
+
+    def notes(self) -> Iterator[str]:
+        """Yield what the reader should know besides."""
+        if self._lost_at and (self._windows.is_limited or self._has_families):
+            yield (f"limits of hours, days and months, and ceilings of parents, were judged only up to row "
+                   f"{self._lost_at}, which was not shown")
+        yield from self._policy.notes()
+
+    def _of_the_ledger(self, row: Row) -> Iterator[Finding]:
+        """Take in a row about the ledger as a whole: no session, so that nothing may be done in its name."""
+        if row.kind == "limits":
+            self._windows.limit(row)
+        elif row.kind in _OF_SESSIONS:
+            yield about(row, Rule.BEGUN, f"{row.kind} in session {LEDGER_SESSION}, which no loop opens")
+
+    def _state(self, row: Row) -> _State:
+        """Return the session that a row is the next of, or `_LOST`."""
+        found = state = self._sessions.get(row.session)
+        if found is None:
+            state = Unopened()
+        elif type(found) is bytes:
+            state = reviewed(found, row)
+        elif type(found) is str:
+            return found
+        if state is None or isinstance(state, (str, bytes)) or row.n != state.rows or row.prev != state.leaf:
+            state = _LOST
+            self._lost_at = self._lost_at or row.id
+        else:
+            state.rows, state.leaf = row.n + 1, row.leaf
+        if state is not found:
+            self._sessions[row.session] = state
+        return state
+
+    def _begin(self, state: Unopened, row: Row) -> Iterator[Finding]:
+        data = row.data
+        if row.kind == "spec":
+            names = tuple(dict.fromkeys(visible(each["name"]) for each in data["criteria"]))
+            state.promises += (Promise(row.leaf, data["ceilings"], data["tools"], names),)
+        elif row.kind == "open":
+            yield from self._open(state, row)
+        elif row.kind == "release":
+            yield about(row, Rule.RELEASE, f"releases session {row.session}, which no loop has opened")
+        elif row.kind in order.WORK:
+            state.first_work = state.first_work or row.id
+            state.promises = ()
+
+    def _open(self, state: Unopened, row: Row) -> Iterator[Finding]:
+        data = row.data
+        if state.first_work:
+            yield about(row, Rule.BEGUN, f"opens session {row.session}, whose work began in row {state.first_work}")
+        promise = next((each for each in state.promises if each.leaf == data["spec"]), Promise("", {}, {}, ()))
+        ceilings = Ceilings.of_row(data["ceilings"])
+        for words in loosened(ceilings, Ceilings.of_row(promise.ceilings)):
+            yield about(row, Rule.PROMISE, words)
+        for words in ungranted(data["tools"], promise.tools):
+            yield about(row, Rule.PROMISE, words)
+        parent = None
+        if data["parent"] is not None:
+            self._has_families = True
+            found = self._sessions.get(data["parent"])
+            parent = found.account if isinstance(found, Governed) else None
+            if parent is None and not self._lost_at:
+                yield about(row, Rule.PARENT, f"is a child of session {data['parent']}, which is not open")
+        account = Account(row.session, ceilings, parent)
+        tools = {each["name"]: each["permission"] for each in data["tools"]}
+        self._sessions[row.session] = Governed(
+            row.n + 1, row.leaf, data["model"], account, tools, set(promise.criteria)
+        )
+        for words in tuple(self._windows.open_session()):
+            if not self._lost_at:
+                yield about(row, Rule.WINDOW, words)
+
+    def _out_of_order(self, session: Governed, row: Row) -> Iterator[Finding]:
+        yield from order.move(session, row)
+        rule = self._rules.get(row.kind)
+        if rule is not None:
+            yield from rule(session, row)
+
+    def _intent(self, session: Governed, row: Row) -> Iterator[Finding]:
+        own = session.account
+        yield from intents.reserve(session, row, self._windows.hour)
+        self._windows.charge(self._windows.hour, *own.add(row))
+        if not (self._lost_at and own.has_children):  # what a child's lost rows gave back is not known
+            yield from (about(row, Rule.CEILING, words) for words in crossed(own, row, is_own=True))
+        if self._lost_at:
+            return
+        for account in own.line():
+            if account is not own:
+                for words in crossed(account, row, is_own=False):
+                    yield about(row, Rule.PARENT, f"of session {account.session}: {words}")
+        for words in self._windows.crossed(row) if self._windows.is_limited else ():
+            yield about(row, Rule.WINDOW, words)
+
+    def _outcome(self, session: Governed, row: Row) -> Iterator[Finding]:
+        held = session.pending.get(row.data["intent"])
+        hour = self._windows.hour if held is None else held.hour
+        self._windows.charge(hour, *session.account.add(row))
+        if row.kind == "attempt" and row.data["in_doubt"]:
+            self._doubts.note(row, hour, session.account)
+        yield from intents.settle(session, row)
+
+    def _approval(self, session: Governed, row: Row) -> Iterator[Finding]:
+        calls.decide(session, row, self._trust)
+        return iter(())
+
+    def _close(self, session: Governed, row: Row) -> Iterator[Finding]:
+        yield from closing.close(session, row)
+        if row.data["outcome"] == _SUSPENDED:
+            session.suspended = row.id
+        else:
+            self._sessions[row.session] = packed_end(row)
+
+    def _after(self, session: Reviewed, row: Row) -> Iterator[Finding]:
+        if row.kind not in LATER:
+            session.void = session.void or row.id
+            if row.kind != "open":  # a second one is a finding of its chain
+                yield about(row, Rule.CLOSED, f"{row.kind} after the session was closed as {session.outcome}")
+        elif row.kind == "attestation":
+            releases.hear(session, row, self._trust)
+        elif row.kind == "release":
+            for words in releases.faults(session, row):
+                yield about(row, Rule.RELEASE, words)
+            self._policy.compare(row)
+
+
+def _unclosed(_: Governed, row: Row) -> Iterator[Finding]:
+    yield about(row, Rule.RELEASE, f"releases session {row.session}, which is not closed")

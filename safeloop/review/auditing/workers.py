@@ -1,0 +1,185 @@
+"""Work on blocks in several processes, and its results in order: a bounded number of blocks is under way at once.
+
+Processes are spawned, never forked: SQLite's handles and locks are open here. A worker holds nothing but the one end
+of its pipe, and ends when the other end does, however this process ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from queue import SimpleQueue
+from threading import Thread
+from typing import Generic, TypeVar
+
+from safeloop.errors import LedgerError, SafeloopError
+from safeloop.review.auditing.blocks import Block
+
+Result = TypeVar("Result")
+
+_IN_HAND = 2
+"""Blocks that are with a worker at once: it has the next one when it is done with one."""
+
+_UNDER_WAY = 3
+"""Blocks for each worker that are with it, or done and waiting for their turn."""
+
+_PATIENCE_S = 5.0
+
+
+@contextlib.contextmanager
+def results(
+    work: Callable[[Block], Result], blocks: Iterable[Block], processes: int
+) -> Iterator[Iterator[tuple[Block, Result]]]:
+    """Hand out every block with its result, in order; at the end no process is left.
+
+    Args:
+        work: What is done with a block; it is pickled where processes do it.
+        blocks: May end in a LedgerError: it is raised after the last result.
+        processes: How many do it beside this one; with fewer than two it is done here.
+
+    Raises:
+        SafeloopError: A worker ended before its work did.
+    """
+    if processes < 2:
+        yield ((block, work(block)) for block in blocks)
+        return
+    crew = _Crew(work, processes)
+    try:
+        yield crew.results(blocks)
+    finally:
+        crew.dismiss()
+
+
+@dataclass(slots=True)
+class _Errand(Generic[Result]):
+    """A block under way, and in the end its result in a list of one."""
+
+    block: Block
+    result: list[Result]
+
+
+@dataclass(slots=True)
+class _Worker(Generic[Result]):
+    process: BaseProcess
+    pipe: Connection
+    errands: deque[_Errand[Result]] = field(default_factory=deque)
+
+
+class _Crew(Generic[Result]):
+    """Worker processes, each with an errand at hand beside the one that it is about."""
+
+    def __init__(self, work: Callable[[Block], Result], number: int) -> None:
+        self._workers: list[_Worker[Result]] = []
+        try:
+            for _ in range(number):
+                self._workers.append(_start(work))
+        except BaseException:
+            self.dismiss()
+            raise
+
+    def results(self, blocks: Iterable[Block]) -> Iterator[tuple[Block, Result]]:
+        source, line, failure = iter(blocks), deque[_Errand[Result]](), None
+        is_over = False
+        while True:
+            while not is_over and len(line) < _UNDER_WAY * len(self._workers) and (free := self._free()) is not None:
+                try:
+                    block = next(source, None)
+                except LedgerError as error:
+                    block, failure = None, error
+                is_over = block is None
+                if block is not None:
+                    line.append(self._send(free, block))
+            if not line:
+                break
+            self._collect(None if not line[0].result else 0)
+            if line[0].result:
+                errand = line.popleft()
+                yield errand.block, errand.result[0]
+        if failure is not None:
+            raise failure
+
+    def dismiss(self) -> None:
+        """End every worker; one that does not heed the end of its pipe is killed."""
+        for worker in self._workers:
+            worker.pipe.close()
+        for worker in self._workers:
+            worker.process.join(_PATIENCE_S)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+            worker.process.close()
+
+    def _free(self) -> _Worker[Result] | None:
+        worker = min(self._workers, key=lambda each: len(each.errands))
+        return worker if len(worker.errands) < _IN_HAND else None
+
+    def _send(self, worker: _Worker[Result], block: Block) -> _Errand[Result]:
+        try:
+            worker.pipe.send((block.first, block.bodies, block.signatures))
+        except OSError:
+            raise _ended(worker.process) from None
+        worker.errands.append(_Errand(block, []))
+        return worker.errands[-1]
+
+    def _collect(self, timeout_s: float | None) -> None:
+        """Take in what is done; wait for something that is, unless there is a limit of time."""
+        busy = {worker.pipe: worker for worker in self._workers if worker.errands}
+        for pipe in wait(list(busy), timeout_s):
+            worker = busy[pipe]  # type: ignore[index]  # only these pipes are waited for
+            try:
+                result = worker.pipe.recv()
+            except (EOFError, OSError):
+                raise _ended(worker.process) from None
+            worker.errands.popleft().result.append(result)
+
+
+def _start(work: Callable[[Block], Result]) -> _Worker[Result]:
+    spawning = multiprocessing.get_context("spawn")
+    ours, theirs = spawning.Pipe()
+    process = spawning.Process(target=_serve, args=(theirs, work), name="safeloop audit", daemon=True)
+    # ^C at a terminal reaches every process of the group: only this one is to answer it, by dismissing the others.
+    # What multiprocessing starts beside the first worker lifts the block when it has started: it comes before.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+    return _Worker(process, ours)
+
+
+def _serve(pipe: Connection, work: Callable[[Block], Result]) -> None:
+    """Work on whatever comes through the pipe, until it is closed at the other end."""
+    blocks: SimpleQueue[Block | None] = SimpleQueue()
+    # The pipe is emptied at once: who fills it must never wait for somebody who waits for them to take a result.
+    Thread(target=_receive, args=(pipe, blocks), daemon=True).start()
+    with contextlib.suppress(ConnectionError):
+        while (block := blocks.get()) is not None:
+            pipe.send(work(block))
+
+
+def _receive(pipe: Connection, blocks: SimpleQueue[Block | None]) -> None:
+    try:
+        while True:
+            blocks.put(Block(*pipe.recv()))
+    except (EOFError, ConnectionError):
+        blocks.put(None)
+
+
+def _ended(process: BaseProcess) -> SafeloopError:
+    process.join(_PATIENCE_S)
+    return SafeloopError(
+        f"a worker process of the audit ended before its work did (exit code {process.exitcode}): nothing was judged",
+        hint="safeloop audit --processes 1, if memory is short",
+    )
