@@ -1,0 +1,1 @@
+"""Attacks on a ledger, each with the keys that it needs and the exact finding that it must meet."""

@@ -1,0 +1,63 @@
+"""Tools: what ran was listed, announced where it does more than read, and approved where it destroys: rule 7."""
+
+from datetime import datetime, timedelta
+
+from tests.verifier import sshsig
+from tests.verifier.encoding import encode
+from tests.verifier.rows import Row
+from tests.verifier.session import Book, Session
+from tests.verifier.spending import tool_call
+
+SAME = ("turn", "tool", "permission", "arguments")
+
+
+def call(book: Book, session: Session, row: Row) -> None:
+    session.calls[row.data["call"]] = row
+    tool_call(book, session, row)
+
+
+def approval(_: Book, session: Session, row: Row) -> None:
+    session.approvals[row.data["call"]] = row
+
+
+def tool(book: Book, session: Session, row: Row) -> None:
+    data = row.data
+    announced = session.calls.pop(data["call"], None)
+    decision = session.approvals.pop(announced.leaf.hex(), None) if announced else None
+    if session.results is not None:
+        session.results.append(data["pass_fail"])
+    is_refused = not data["pass_fail"] and data["execution_time_ms"] == 0 and data["error"] is not None
+    if announced is None and is_refused:
+        return
+    listed = {pin["name"]: pin["permission"] for pin in (session.open.data["tools"] if session.open else [])}
+    permission = listed.get(data["tool"])
+    if permission != data["permission"]:
+        book.fail(row, "tool", "not a tool of the open row, with this permission")
+    if permission is None:
+        return
+    if announced is None:
+        tool_call(book, session, row)
+    if permission != "read" and (announced is None or any(announced.data[key] != data[key] for key in SAME)):
+        book.fail(row, "call", "ran without such a call row before it")
+    was_refused = is_refused and decision is not None and decision.data["decision"] != "granted"
+    if permission == "destructive" and not was_refused and not (decision and _holds(book, decision, row)):
+        book.fail(row, "approval", "destructive, and no approval of this call holds")
+
+
+def _holds(book: Book, decision: Row, row: Row) -> bool:
+    """Say whether a decision is a grant, signed by a pinned reviewer, that held when the tool began."""
+    data = decision.data
+    stated = {key: data[key] for key in ("by", "call", "decision", "expires_at")}
+    if data["decision"] != "granted" or None in (*stated.values(), data["signature"]):
+        return False
+    stated |= {"ledger": decision.body["ledger"], "session": decision.session}
+    if data["statement"] != encode(stated).decode():
+        return False
+    signer = sshsig.verify(data["signature"], "safeloop-approval", data["statement"].encode())
+    if signer is None or not book.trust.may_sign(signer, data["by"], "safeloop-approval", decision.at):
+        return False
+    try:
+        expires = datetime.fromisoformat(data["expires_at"])
+    except ValueError:
+        return False
+    return expires.tzinfo is not None and expires >= row.at - timedelta(milliseconds=row.data["execution_time_ms"])
