@@ -93,6 +93,30 @@ def test_every_line_of_the_walk_with_ones_own_key_runs(tmp_path: Path) -> None:
     assert (program.folder / "released" / "report.md").exists()
 
 
+def test_the_operator_s_and_the_auditor_s_lines_run_on_two_machines(tmp_path: Path) -> None:
+    operator, auditor = Program.at(tmp_path / "operator"), Program.at(tmp_path / "auditor")
+    assert operator("init").code == 0
+    operator.reviewer()
+    assert operator.job().code == 0
+    with operator.at_terminal("attest", "latest", "--as", "alice@example.org", "--key", "alice") as terminal:
+        terminal.expect("leave? ")
+        terminal.type("accept")
+        terminal.expect("of its hash: ")
+        terminal.type(re.findall(r"frame sha256 ([0-9a-f]{64})", terminal.seen)[0][-4:])
+        assert terminal.wait() == 0, terminal.seen
+    assert operator("release", "latest", "--to", "released").code == 0
+    handed = operator.shell("set -e\n" + blocks("sh operator")[0])
+    assert (handed.code, "Traceback" in handed.err) == (0, False), handed.err
+    for name in ("pins.txt", "kept.txt", "row.tlog-proof", "released", "copy.db", "copy.content.db"):
+        (operator.folder / name).rename(auditor.folder / name)
+    lines = blocks("sh auditor")[0].replace("FINGERPRINT", handed.out.split()[0])
+    done = auditor.shell("set -e\n" + lines)
+    assert done.code == 0, done.out + done.err
+    said = done.out.splitlines()
+    assert "row.tlog-proof: receipt verified" in said and "released: release verified" in said
+    assert re.fullmatch(r"record PASS, \d+ rows stand", said[-1])
+
+
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
 def test_every_python_block_runs(number: int, tmp_path: Path) -> None:
     environment = os.environ | {"SAFELOOP_KEYS": str(tmp_path / "keys")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -15,12 +16,20 @@ from safeloop.ledger.state import State, read_state, state_path
 from safeloop.review.auditing.audit import audit as audit_ledger
 from safeloop.review.auditing.verdict import render_report
 
+_MOST_PROCESSES = 8  # more than this would wait for the one that reads the rows
+
 
 @click.command()
 @click.argument("session", required=False)
 @click.option("--checkpoint", "checkpoints", multiple=True, metavar="FILE", help="A checkpoint that somebody kept.")
+@click.option("--since", metavar="FILE", help="Judge only rows after this checkpoint, up to which you have audited.")
+@click.option("--tree", "tree_only", is_flag=True, help="Check chains and tree only; says so.")
+@click.option("--processes", type=click.IntRange(1), metavar="N", help="Judge rows in so many; else one a processor.")
 @common(quiet=True, trust=True)
-def audit(desk: Desk, session: str | None, checkpoints: tuple[str, ...]) -> int:
+def audit(
+    desk: Desk, session: str | None, checkpoints: tuple[str, ...], since: str | None, tree_only: bool,
+    processes: int | None,
+) -> int:
     """Check every claim of a ledger with pinned keys: 0 all true, 11 something is false, 18 not everything known.
 
     Reads only. Against `self`, the keys that this machine pinned itself, the verdict says so.
@@ -30,14 +39,17 @@ def audit(desk: Desk, session: str | None, checkpoints: tuple[str, ...]) -> int:
         name = None if session is None else resolve(reader, session)
         # The state comes before the snapshot: rows that others append meanwhile must not look like an alarm.
         state = _state(desk, reader)
-        report = audit_ledger(reader, desk.trust(), state=state, checkpoints=kept, session=name)
-    if desk.screen.as_json:
-        desk.screen.result("", report.as_json())
-    elif report.exit_code:
-        desk.screen.exact(render_report(report))
-    else:
-        desk.screen.result(render_report(report).rstrip("\n"))
-    return int(report.exit_code)
+        report = audit_ledger(
+            reader, desk.trust(), state=state, checkpoints=kept, session=name, tree_only=tree_only,
+            since=None if since is None else read_text(Path(since), "checkpoint"),
+            processes=processes or min(_MOST_PROCESSES, _processors()),
+        )
+    return desk.screen.verdict(render_report(report), report.as_json(), int(report.exit_code))
+
+
+def _processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _state(desk: Desk, reader: LedgerReader) -> State | None:

@@ -14,10 +14,10 @@ def config(desk: Desk) -> None:
     """Show every setting, its value, and where that comes from."""
     values = {known.name: desk.settings.get(known.name) for known in KNOWN}
     shown = {"keys": str(desk.settings.keys), "trust": str(desk.settings.trust)}
-    lines = []
+    lines, width = [], max(len(known.name) for known in KNOWN)
     for known in KNOWN:
         value = shown.get(known.name, values[known.name].value)
-        lines.append(f"{known.name:13} {'-' if value is None else value!s:34} {values[known.name].origin}")
+        lines.append(f"{known.name:{width}} {'-' if value is None else value!s:34} {values[known.name].origin}")
     facts = {
         name: {"value": shown.get(name, value.value), "origin": value.origin} for name, value in values.items()
     }

@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from safeloop.cli.screen import Screen
-from safeloop.errors import NotAttested
+from safeloop.errors import NotAttested, VerificationError
 
 ACCEPT, REJECT, LEAVE = "accept", "reject", "leave"
 _LAST = 4
+_LAST_OF_FINGERPRINT = 8
 
 
 def ask_decision(screen: Screen, frame_sha256: str) -> str:
@@ -32,6 +33,22 @@ def ask_decision(screen: Screen, frame_sha256: str) -> str:
     if typed.strip().lower() != frame_sha256[-_LAST:]:
         raise NotAttested("those are not the last four characters of the hash; nothing was signed", hint="try again")
     return decision
+
+
+def ask_fingerprint(sha256: str) -> None:
+    """Ask for the last characters of a fingerprint that is not shown: they must come over another channel.
+
+    Raises:
+        VerificationError: They are not the last of this one.
+    """
+    typed = _ask(
+        f"type the last {_LAST_OF_FINGERPRINT} characters of the SHA-256 that you were given over another channel: "
+    )
+    if typed.strip().lower() != sha256[-_LAST_OF_FINGERPRINT:]:
+        raise VerificationError(
+            "those are not the last characters of this file's SHA-256; nothing was pinned",
+            hint="ask for it again, over a channel that you trust: the operator's sha256sum FILE",
+        )
 
 
 def _ask(question: str) -> str:

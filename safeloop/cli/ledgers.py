@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from safeloop.cli.importing import import_command
 from safeloop.cli.inputs import read_text
 from safeloop.cli.options import Desk, common
 from safeloop.ledger.upkeep.adoption import adopt
@@ -24,7 +25,10 @@ def adopt_command(desk: Desk, checkpoint: str) -> None:
 
     The ledger must extend the checkpoint; what came after it is taken on your word, and a row says so.
     """
-    row = adopt(desk.settings.ledger, read_text(Path(checkpoint), "checkpoint"), keys=desk.settings.keys)
+    row = adopt(desk.settings.ledger, read_text(Path(checkpoint), "checkpoint"), keys=desk.key_folder())
     desk.screen.result(
         f"adopted {desk.settings.ledger}, row {row.id}", {"ledger": str(desk.settings.ledger), "row": row.id}
     )
+
+
+ledger.add_command(import_command)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from safeloop.cli.passphrases import passphrase_of
 from safeloop.cli.screen import Screen
 from safeloop.cli.settings import Settings
 from safeloop.ledger.keys import KeyFolder
@@ -29,7 +30,7 @@ class Desk:
 
     def open_ledger(self) -> Ledger:
         """Open the ledger for writing; it must exist."""
-        return Ledger(self.settings.ledger, keys=self.settings.keys, create=False)
+        return Ledger(self.settings.ledger, keys=self.key_folder(), create=False)
 
     def read_ledger(self) -> LedgerReader:
         """Open the ledger for reading; it must exist, and one that was here before must not be made afresh."""
@@ -41,8 +42,8 @@ class Desk:
         return load_trust(self.settings.trust)
 
     def key_folder(self) -> KeyFolder:
-        """Return the key folder."""
-        return KeyFolder(self.settings.keys)
+        """Return the key folder, which asks for a passphrase only where an encrypted key is to sign."""
+        return KeyFolder(self.settings.keys, passphrase_of(self.settings))
 
 
 def common(*, quiet: bool = False, trust: bool = False, ledger: bool = True) -> Callable[[Command], Command]:
@@ -77,5 +78,5 @@ def common(*, quiet: bool = False, trust: bool = False, ledger: bool = True) -> 
 
 
 _SETTINGS = (
-    "ledger", "trust", "reviewer", "reviewer_key", "model", "max_tokens", "turns", "tokens",
+    "ledger", "trust", "reviewer", "reviewer_key", "model", "base_url", "max_tokens", "turns", "tokens",
 )  # fmt: skip

@@ -39,7 +39,7 @@ def review(desk: Desk, session: str) -> None:
     desk.screen.exact(shown.text)
     for line in (f"frame sha256 {shown.sha256}", *status_lines(shown)):
         desk.screen.note(line)
-    if not any(row.kind in ("attestation", "release") for row in shown.later):
+    if shown.facts.is_whole and not any(row.kind in ("attestation", "release") for row in shown.later):
         desk.screen.note(f"next: safeloop attest {name} --as YOU@EXAMPLE.ORG --key ~/.ssh/id_ed25519")
 
 
@@ -110,7 +110,7 @@ def _surface(desk: Desk, typed: str) -> tuple[ReviewSurface, str]:
     with desk.read_ledger() as reader:
         name = resolve(reader, typed)
     path = desk.settings.ledger
-    return ReviewSurface(path, path, trust=desk.settings.trust, keys=desk.settings.keys, create=False), name
+    return ReviewSurface(path, path, trust=desk.settings.trust, keys=desk.key_folder(), create=False), name
 
 
 def _attest_with_signature(desk: Desk, stated: Path | None, signature: Path | None) -> AttestationResult:
@@ -120,7 +120,7 @@ def _attest_with_signature(desk: Desk, stated: Path | None, signature: Path | No
             hint="safeloop attest --statement DIR/statement.json --signature DIR/statement.json.sig",
         )
     path = desk.settings.ledger
-    surface = ReviewSurface(path, path, trust=desk.settings.trust, keys=desk.settings.keys, create=False)
+    surface = ReviewSurface(path, path, trust=desk.settings.trust, keys=desk.key_folder(), create=False)
     return surface.attest_with_signature(
         read_text(stated, "statement").encode(), read_text(signature, "signature").encode()
     )

@@ -41,6 +41,7 @@ _CODES = {
 @click.option("--task-file", metavar="FILE", help="The task, from a file; - is standard input.")
 @click.option("--workspace", type=click.Path(path_type=Path), help="A folder that the tools may read.")
 @click.option("--model", help="The model to ask; offline-auditor asks none.")
+@click.option("--base-url", metavar="URL", help="An OpenAI-compatible server to ask: safeloop help models.")
 @click.option("--script", type=click.Path(path_type=Path), help="Play the replies of a JSON file; no model is asked.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Tokens wanted of each reply.")
 @click.option("--turns", type=click.IntRange(min=0), help="Turn ceiling, inclusive; the spec's own may be tighter.")
@@ -70,7 +71,7 @@ def run(
         ledger = stack.enter_context(contextlib.closing(desk.open_ledger()))
         # All that can be refused comes first: a new session is recorded only if it is then run.
         promised = _promised(desk, ledger, session, spec_file, strict=strict)
-        client, model = client_for(desk.settings, script)
+        client, model = client_for(desk.settings, script, desk.screen.note)
         tools = stack.enter_context(_tools(workspace, ledger))
         progress, wanted = Progress(desk.screen), _max_tokens(desk)
         breaker = _breaker(desk, promised.ceilings, progress)

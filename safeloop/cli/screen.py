@@ -47,6 +47,14 @@ class Screen:
         elif not self.quiet:
             self._print(text)
 
+    def verdict(self, text: str, facts: Mapping[str, Any], code: int) -> int:
+        """Print what was judged, and return its exit code; a quiet command is silent about what is true only."""
+        if self.as_json or not code:
+            self.result(text.rstrip("\n"), facts)
+        else:
+            self.exact(text)
+        return code
+
     def lines(self, objects: Sequence[Mapping[str, Any]]) -> None:
         """Print JSON Lines."""
         for item in objects:

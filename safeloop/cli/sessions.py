@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from safeloop.errors import SessionNotFoundError
 from safeloop.ledger.reader import LedgerReader
-from safeloop.ledger.rows import LEDGER_SESSION
+from safeloop.ledger.rows import LEDGER_SESSION, is_session_id
 from safeloop.ledger.visible import visible
 
 _MOST_NAMED = 5
+_MOST_DIGITS = 16
 
 
 def resolve(reader: LedgerReader, typed: str) -> str:
@@ -16,17 +17,47 @@ def resolve(reader: LedgerReader, typed: str) -> str:
     Raises:
         SessionNotFoundError: None, or more than one; those that it could be are named.
     """
-    sessions = [session for session in reader.sessions() if session != LEDGER_SESSION]
-    if typed in sessions:
-        return typed
-    found = sessions[-1:] if typed == "latest" else [session for session in sessions if session.startswith(typed)]
-    if len(found) == 1 and typed:
+    found = _meant(reader, typed)
+    if len(found) == 1:
         return found[0]
-    if not found or not typed:
+    if not found:
         raise SessionNotFoundError(f"no session {visible(typed, 60)!r} in {reader.path}", hint="safeloop inbox")
     named = ", ".join(found[:_MOST_NAMED]) + (", ..." if len(found) > _MOST_NAMED else "")
     message = f"{visible(typed, 60)!r} could be {len(found)} sessions: {named}"
     raise SessionNotFoundError(message, hint="type more of it")
+
+
+def resolve_any(reader: LedgerReader, typed: str) -> str:
+    """Return the same; and `ledger`, the session of the rows about the ledger itself, has rows or has none yet.
+
+    Raises:
+        SessionNotFoundError: None, or more than one.
+    """
+    return typed if typed == LEDGER_SESSION else resolve(reader, typed)
+
+
+def resolve_row(reader: LedgerReader, typed: str) -> tuple[str, int | None]:
+    """Return the session, or `ledger`, that `SESSION` or `SESSION:N` means, and N; one that is called so comes first.
+
+    Raises:
+        SessionNotFoundError: None, or more than one.
+    """
+    before, colon, number = typed.rpartition(":")
+    is_row = bool(colon) and number.isascii() and number.isdigit() and len(number) <= _MOST_DIGITS
+    name = before if is_row and reader.last_row_of(typed) is None else typed
+    return resolve_any(reader, name), None if name == typed else int(number)
+
+
+def _meant(reader: LedgerReader, typed: str) -> list[str]:
+    """Return the sessions that it could be; costs nothing for rows of others."""
+    if typed == "latest":
+        newest = reader.newest_session()
+        return [] if newest is None else [newest]
+    if not is_session_id(typed):
+        return []
+    if reader.last_row_of(typed) is not None:
+        return [typed]
+    return [session for session in reader.sessions_like(typed) if session != LEDGER_SESSION]
 
 
 def short(session: str, others: tuple[str, ...] = ()) -> str:

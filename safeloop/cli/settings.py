@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safeloop.cli.inputs import read_bytes
 from safeloop.errors import SettingError
 from safeloop.ledger.keys import default_folder
 from safeloop.spec import Ceilings
 
 PROJECT_FILE = "safeloop.toml"
 USER_FILE = "config.toml"
+_MOST_BYTES = 1_000_000
 _MOST_DIGITS = 40  # whether so many mean anything is for the ceilings to say
 
 
@@ -49,10 +51,14 @@ class Known:
 KNOWN = (
     Known("ledger", "path", "ledger.db", "the ledger"),
     Known("keys", "path", None, "the key folder", project=False),
+    Known("key_passphrase_file", "path", None, "what opens encrypted keys: a file of mode 0600", project=False),
+    Known("key_passphrase_command", "str", None, "what opens encrypted keys: a command that prints it", project=False),
     Known("trust", "path", None, "the trust folder; the key folder's own is self", project=False),
     Known("reviewer", "str", None, "who attests: attest --as", project=False),
     Known("reviewer_key", "path", None, "what signs: attest --key", project=False),
     Known("model", "str", "claude-sonnet-5-5", "the model to ask; offline-auditor asks none"),
+    Known("base_url", "str", None, "an OpenAI-compatible server to ask; else Claude", project=False),
+    Known("limit_name", "str", None, "what that server calls its token limit; else by its address", project=False),
     Known("max_tokens", "int", 1024, "tokens wanted of each reply"),
     Known("turns", "int", 5, "turn ceiling, inclusive", tightens=True),
     Known("tokens", "int", 15000, "token ceiling, inclusive", tightens=True),
@@ -186,18 +192,25 @@ def _converted(known: Known, text: str, where: str) -> Any:
     return int(text)
 
 
-def _from_file(path: Path, *, project: bool) -> dict[str, Any]:
+def _is_there(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
-            values = tomllib.load(file)
-    except FileNotFoundError:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True  # what is wrong with it shows when it is read
+    return True
+
+
+def _from_file(path: Path, *, project: bool) -> dict[str, Any]:
+    if not _is_there(path):
         return {}
+    try:
+        values = tomllib.loads(read_bytes(path, "settings file", _MOST_BYTES).decode())
     except RecursionError:
         raise SettingError(f"{path} is nested too deeply", hint="safeloop help settings") from None
     except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
         raise SettingError(f"{path} is not TOML: {error}", hint="safeloop help settings") from None
-    except OSError as error:
-        raise SettingError(f"{path} cannot be read: {error.strerror}", hint=f"ls -l {path}") from None
     for name, value in values.items():
         _check_entry(path, name, value, project=project)
     return values

@@ -24,8 +24,8 @@ def init(desk: Desk) -> None:
     """
     path = desk.settings.ledger
     existed = path.exists()
-    ledger = Ledger(path, keys=desk.settings.keys)
     keys = desk.key_folder()
+    ledger = Ledger(path, keys=keys)
     facts = {
         "ledger": str(path), "origin": ledger.origin, "keys": str(keys.path), "trust": str(keys.self_trust),
         "created": not existed,

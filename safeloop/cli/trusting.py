@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
-from safeloop.cli.inputs import read_text
+from safeloop.cli.deciding import ask_fingerprint
+from safeloop.cli.inputs import read_bytes, read_text
 from safeloop.cli.options import Desk, common
-from safeloop.errors import EncodingError, KeyUnusable, SettingError
+from safeloop.cli.screen import has_terminal
+from safeloop.errors import EncodingError, KeyUnusable, NeedsTerminal, SettingError, VerificationError
 from safeloop.ledger.allowed_signers import AllowedSigner
-from safeloop.ledger.trust import add_reviewer
+from safeloop.ledger.durable import create_file
+from safeloop.ledger.keys import SELF_TRUST
+from safeloop.ledger.trust import Trust, add_reviewer
+from safeloop.ledger.upkeep.pins import MAX_BYTES, differs, export_pins, parse_pins, place_pins, read_pins
+from safeloop.ledger.visible import escaped
 
 
 @click.group()
@@ -22,19 +31,78 @@ def trust() -> None:
 @common(trust=True, ledger=False)
 def trust_show(desk: Desk) -> None:
     """Show a trust folder: logs, writers, reviewers, revocations."""
-    found = desk.trust()
-    logs = sorted(verifier.vkey for verifier in found.policy.logs.values())
+    lines, facts = _listing(desk.trust())
+    desk.screen.result("\n".join(lines), facts)
+
+
+@trust.command("export")
+@click.argument("file", type=click.Path(path_type=Path))
+@common(trust=True, ledger=False)
+def trust_export(desk: Desk, file: Path) -> None:
+    """Write the public pins of a trust folder to one new file, for an auditor; its SHA-256 is the fingerprint.
+
+    Send the file by any way, and the fingerprint by another: by telephone, on paper, from a page that is yours.
+    """
+    data = export_pins(desk.settings.trust)
+    if not create_file(file, data):
+        raise SettingError(f"there is a file at {file} already: nothing was changed", hint="name another")
+    sha256 = hashlib.sha256(data).hexdigest()
+    desk.screen.result(f"{sha256}  {file}", {"file": str(file), "sha256": sha256, "trust": str(desk.settings.trust)})
+    desk.screen.note("give the auditor the file, and over another channel its SHA-256; they run: "
+                     f"safeloop trust import {file.name} --trust DIR")
+
+
+@trust.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--sha256", metavar="HEX", help="The file's fingerprint as you were told it; else it is asked for.")
+@click.option("--force", is_flag=True, help="Replace another trust folder, which is kept beside it.")
+@common(trust=True, ledger=False)
+def trust_import(desk: Desk, file: Path, sha256: str | None, force: bool) -> None:
+    """Pin the keys of an exported file in the trust folder --trust DIR, after you have compared its fingerprint."""
+    folder = desk.settings.trust
+    if folder.resolve().name == SELF_TRUST:
+        raise SettingError(f"{folder} is where a machine pins its own keys", hint="name another: --trust DIR")
+    pins = parse_pins(read_bytes(file, "file of pins", MAX_BYTES))
+    lines, facts = _listing(replace(read_pins(pins, folder), path=folder))
+    if not force and differs(pins, folder):
+        raise KeyUnusable(f"{folder} is there and pins something else: nothing was changed",
+                          hint="compare: safeloop trust show --trust DIR; then --force, which keeps the old one")
+    desk.screen.note("\n".join(["would pin:", *lines]))
+    _compare(pins.sha256, sha256)
+    kept = place_pins(pins, folder) if differs(pins, folder) or not folder.exists() else None
+    desk.screen.result(f"pinned in {folder}" + (f"; what was there is in {kept}" if kept else ""),
+                       {**facts, "sha256": pins.sha256, "replaced": None if kept is None else str(kept)})
+
+
+def _compare(found: str, told: str | None) -> None:
+    """Compare a fingerprint with the one that the auditor was told."""
+    if told is None and not has_terminal():
+        raise NeedsTerminal("a fingerprint is compared at a terminal, or given",
+                            hint="safeloop trust import FILE --sha256 HEX, as the operator told you")
+    if told is None:
+        ask_fingerprint(found)
+    elif told.strip().lower() != found:
+        raise VerificationError(f"the file's SHA-256 is {found}, not the one that was given; nothing was pinned",
+                                hint="ask for it again, over a channel that you trust")
+
+
+def _listing(found: Trust) -> tuple[list[str], dict[str, Any]]:
+    logs = sorted(key.vkey for keys in found.policy.logs.values() for key in keys)
     writers = [_signer(signer) for signer in found.writers.values()]
     reviewers = [_signer(signer) for signer in found.reviewers]
-    revoked = [f"{line.key_id} {line.origin} {line.size}" for line in found.revoked]
+    revoked = [line.line for line in found.revoked]
     facts = {"trust": str(found.path), "logs": logs, "writers": writers, "reviewers": reviewers, "revoked": revoked,
              "release_policy": found.release_policy_text}
     lines = [f"trust folder {found.path}" + (" (this machine's own keys)" if found.is_self else "")]
-    for title, items in (("log", logs), ("writer", writers), ("reviewer", reviewers), ("revoked", revoked)):
-        lines += [f"{title:9} {item}" for item in items]
+    witnesses = [witness.vkey for witness in found.policy.witnesses.values()]
+    quorum = [found.policy.quorum] if found.policy.quorum is not None else []
+    policy = [] if found.release_policy_text is None else [f"{len(found.release_policy_text):,} characters"]
+    for title, items in (("log", logs), ("witness", witnesses), ("quorum", quorum), ("writer", writers),
+                         ("reviewer", reviewers), ("revoked", revoked), ("release.toml", policy)):
+        lines += [f"{title:9} {escaped(item)}" for item in items]
     if not reviewers:
         lines.append("reviewer  none: safeloop trust add-reviewer YOU@EXAMPLE.ORG KEY.pub")
-    desk.screen.result("\n".join(lines), facts)
+    return lines, {**facts, "witnesses": witnesses, "quorum": found.policy.quorum}
 
 
 @trust.command("add-reviewer")

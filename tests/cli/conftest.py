@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -23,3 +25,34 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Program:
     made.reviewer()
     assert made.job().code == 0
     return made
+
+
+@pytest.fixture(scope="session")
+def proved(tmp_path_factory: pytest.TempPathFactory) -> Program:
+    """A ledger of two sessions with the checkpoint between them, and a release of the first."""
+    program = Program.at(tmp_path_factory.mktemp("proved") / "p")
+    assert program("init").code == 0
+    key = program.reviewer()
+    assert program.job().code == 0
+    session = program.rows()[0]["session"]
+    (program.folder / "kept").write_text(program("checkpoint").out)
+    assert program.job().code == 0
+    export = program("attest", session, "--as", "alice@example.org", "--export", "e", "--decision", "accept")
+    assert export.code == 0, export.err
+    statement = program.folder / "e/statement.json"
+    subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", "safeloop-review", statement], check=True,
+                   capture_output=True)
+    assert program("attest", "--statement", str(statement), "--signature", f"{statement}.sig").code == 0
+    assert program("release", session, "--to", "out").code == 0
+    shutil.copytree(program.folder / "home/.config/safeloop/keys/self", program.folder / "pins")
+    return program
+
+
+@pytest.fixture
+def auditor(proved: Program, tmp_path: Path) -> Program:
+    """Another machine: the pins, the checkpoint, the release, and no ledger and no keys."""
+    other = Program.at(tmp_path / "auditor")
+    for name in ("pins", "out"):
+        shutil.copytree(proved.folder / name, other.folder / name)
+    shutil.copy(proved.folder / "kept", other.folder)
+    return other

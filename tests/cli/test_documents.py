@@ -18,7 +18,8 @@ from tests.cli.program import ROOT, Program
 
 PAGES = ROOT / "safeloop" / "docs"
 COMMANDS = [name for _, commands in GROUPS for name, _, _ in commands]
-SUBCOMMANDS = ["ledger adopt", "key show", "trust show", "trust add-reviewer"]
+SUBCOMMANDS = ["ledger adopt", "ledger import", "key new", "key list", "key rotate", "key revoke", "trust show",
+               "trust export", "trust import", "trust add-reviewer"]
 WALK = ["init", "spec", "run", "resume", "close", "inbox", "review", "attest", "release", "verify", "audit",
         "checkpoint", "receipt", "log", "report", "stats", "approvals", "approve", "refuse", "reconcile", "erase",
         "export", "backup", "ledger", "key", "trust", "config", "demo", "help"]  # fmt: skip

@@ -47,11 +47,35 @@ def test_a_row_that_cannot_be_read_is_listed_as_that(program: Program) -> None:
     assert program.shell(f'sqlite3 ledger.db "{edit}"').code == 0
     rows = program.rows()
     assert [row["id"] for row in rows] == list(range(1, 11))
-    assert set(rows[3]) == {"id", "error"}
+    assert set(rows[3]) == {"safeloop", "verified", "id", "idx", "error", "body", "sig"}
     listed = program("log")
     assert listed.code == 0
     assert listed.out.splitlines()[3].startswith("     4 unreadable: ")
-    assert len(program("log", session).out.splitlines()) == 9, "nobody knows which session it was of"
+    assert "     4 unreadable: " in program("log", session).out, "the index still knows whose it was"
+
+
+LIMITS = """
+from safeloop.ledger import Draft, Ledger
+windows = {"hour": {"tokens": 9000, "sessions": 3}, "day": {}, "month": {}}
+Ledger("ledger.db").append(lambda view: [Draft("ledger", "limits", windows)])
+"""
+
+
+def test_the_rows_about_the_ledger_itself_are_listed_by_its_name(program: Program) -> None:
+    done = program("log", "ledger")
+    assert (done.code, done.out, done.err) == (0, "", ""), "none yet"
+    program.job()
+    assert program("key", "rotate").code == 0
+    (program.folder / "limits.py").write_text(LIMITS)
+    assert program.shell("python limits.py").code == 0
+    rows = program.rows("ledger")
+    assert [(row["session"], row["n"], row["kind"]) for row in rows] == [
+        ("ledger", 0, "key"), ("ledger", 1, "key"), ("ledger", 2, "limits")
+    ]
+    first, _, last = program("log", "ledger").out.splitlines()
+    assert first.endswith(f"key          event=rotate key={rows[0]['data']['key']}")
+    assert last.endswith("limits       hour=sessions:3,tokens:9000 day=none month=none")
+    assert len(program("log").out.splitlines()) == 13
 
 
 def test_an_audit_with_a_damaged_state_says_so_and_goes_on(program: Program) -> None:

@@ -1,0 +1,108 @@
+"""Where the passphrase of encrypted keys comes from: a file or a command that the operator names, never a value.
+
+A value in a flag or in the environment is seen by every process of this user, and by the tools that a run starts.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import stat
+import subprocess
+from pathlib import Path
+
+from safeloop.cli.settings import Settings
+from safeloop.errors import KeyUnusable, SettingError
+from safeloop.ledger.keys import Passphrase
+
+_MOST_BYTES = 1_000  # OpenSSL takes 1,024
+_COMMAND_TIMEOUT_S = 30.0
+
+
+def passphrase_of(settings: Settings) -> Passphrase | None:
+    """Return what fetches the passphrase when it is needed; None where neither a file nor a command is set.
+
+    Raises:
+        SettingError: Both are set.
+    """
+    file, command = settings.path("key_passphrase_file"), settings.get("key_passphrase_command")
+    if file is not None and command.value is not None:
+        raise SettingError(
+            f"a passphrase file and a passphrase command are both set ({command.origin})",
+            hint="unset one: safeloop config",
+        )
+    if file is not None:
+        return lambda: read_passphrase(file)
+    return None if command.value is None else lambda: run_passphrase(command.value, command.origin)
+
+
+def read_passphrase(path: Path) -> bytes:
+    """Read the passphrase: the whole file but for one newline at its end.
+
+    Raises:
+        KeyUnusable: No regular file, readable by others, empty or too long; the hint mends it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a pipe would wait for ever
+    except OSError as error:
+        raise KeyUnusable(f"passphrase file {path} cannot be read: {error.strerror}", hint=f"ls -l {path}") from None
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise KeyUnusable(f"passphrase file {path} is not a regular file", hint=f"ls -l {path}")
+        if stat.S_IMODE(mode) & 0o077:
+            raise KeyUnusable(
+                f"passphrase file {path} can be read by others (mode {stat.S_IMODE(mode):04o})",
+                hint=f"chmod 600 {path}",
+            )
+        return _checked(os.read(descriptor, _MOST_BYTES + 2), f"passphrase file {path}", f"ls -l {path}")
+    finally:
+        os.close(descriptor)
+
+
+def run_passphrase(command: str, origin: str) -> bytes:
+    """Run the command without a shell and take what it prints, but for one newline at its end.
+
+    Raises:
+        SettingError: The command cannot be split into words.
+        KeyUnusable: It cannot be run, fails, takes longer than 30 s, or prints nothing or too much.
+    """
+    words = _words(command, origin)
+    name, hint = f"passphrase command {words[0]!r}", f"run it by hand: {command}"
+    try:
+        process = subprocess.Popen(  # noqa: S603 - the operator's own command, and no shell
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
+        )
+    except OSError as error:
+        raise KeyUnusable(f"{name} cannot be run: {error.strerror}", hint=hint) from None
+    try:
+        printed, _ = process.communicate(timeout=_COMMAND_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise KeyUnusable(f"{name} has not answered for {_COMMAND_TIMEOUT_S:g} s", hint=hint) from None
+    finally:
+        if process.poll() is None:  # it, and whatever it started
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    if process.returncode:
+        raise KeyUnusable(f"{name} failed with exit code {process.returncode}", hint=hint)
+    return _checked(printed, name, hint)
+
+
+def _words(command: str, origin: str) -> list[str]:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise SettingError(f"{origin}: key_passphrase_command: {error}", hint="quote as in a shell") from None
+    if not words or any("\0" in word for word in words):
+        raise SettingError(f"{origin}: key_passphrase_command names no command", hint="safeloop config")
+    return words
+
+
+def _checked(data: bytes, name: str, hint: str) -> bytes:
+    passphrase = data.removesuffix(b"\n")
+    if not passphrase:
+        raise KeyUnusable(f"{name} gives an empty passphrase", hint=hint)
+    if len(passphrase) > _MOST_BYTES:
+        raise KeyUnusable(f"{name} gives more than {_MOST_BYTES:,} bytes", hint=hint)
+    return passphrase
