@@ -267,7 +267,7 @@ def test_a_lost_key_folder_is_not_made_again(program: Program) -> None:
     for command in (RUN, ("init",), ("spec", "--file", "job.toml")):
         refused(program(*command), "has no keys for it", "lost keys come back from a backup only")
     assert not (program.folder / "home").exists()
-    for command in (("key", "show"), ("trust", "show"), ("audit",)):
+    for command in (("key", "list"), ("trust", "show"), ("audit",)):
         refused(program(*command))
 
 

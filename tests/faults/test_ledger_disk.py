@@ -83,11 +83,11 @@ for size in (150_000, 120_000, 90_000, 60_000, 30_000):
 ledger = Ledger(disk / "l.db", keys=keys)
 add(ledger)
 ledger.close()
-print(len(verified_rows(disk / "l.db", keys)), sorted(found.name for found in disk.iterdir()))
+print(sorted(found.name for found in disk.iterdir()), len(verified_rows(disk / "l.db", keys)))
 """
     out = run_mounted(f"mount -t tmpfs -o size=160k tmpfs {tmp_path}/disk", code, tmp_path / "disk", tmp_path / "keys")
     assert out.count("refused") >= 2
-    assert "['l.content.db', 'l.db'" in out.splitlines()[-1]
+    assert "['l.content.db', 'l.db'] " in out.splitlines()[-1]
 
 
 def test_a_file_that_may_not_grow_refuses_rows_and_keeps_the_old_ones(tmp_path: Path) -> None:
