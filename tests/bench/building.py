@@ -18,7 +18,7 @@ ROWS_OF_SESSION = 20
 _TURNS = 8
 _TOKENS = 50
 _SESSIONS_AT_ONCE = 100
-_VERSION = 1  # of what is built here: ledgers of another are built anew
+_VERSION = 2  # of what is built here: ledgers of another are built anew
 
 
 @dataclass(frozen=True, slots=True)
