@@ -39,7 +39,8 @@ def test_the_session_is_one_that_was_played(tmp_path: Path) -> None:
     shown = [names.normal(line) for line in blocks("console")[0].splitlines() if line]
     shown = [re.sub(r"<hash \d+>", "<hash>", line) for line in shown]
     shown = [re.sub(r"(?<=of its hash: )[0-9a-f]{4}$", "<typed>", line) for line in shown]
-    at, may_skip = played.index("$ safeloop init"), False
+    begun = next(line for line in shown if line.startswith("$ "))
+    at, may_skip = played.index(begun), False
     for line in shown:
         if line == GAP:
             may_skip = True
@@ -48,23 +49,30 @@ def test_the_session_is_one_that_was_played(tmp_path: Path) -> None:
         found = played.index(line, at)
         assert may_skip or found == at or line.startswith("$ "), f"left out without {GAP}: {played[at:found]}"
         at, may_skip = found + 1, False
-    commands = [step.command for step in steps_of(recorded)[1] if step.command.startswith("safeloop")]
-    assert [line[2:] for line in shown if line.startswith("$ ")] == commands
+    commands = [step.command for step in steps_of(recorded)[1]]
+    assert commands[0] == "cp -r <examples> .", "a clone has them"
+    assert [line[2:] for line in shown if line.startswith("$ ")] == commands[1:]
 
 
-def test_the_two_set_up_commands_name_what_the_project_has() -> None:
-    (demo,), (test,) = blocks("sh demo"), blocks("sh test")
-    for command in (demo, test):
+def test_the_set_up_commands_name_what_the_project_has() -> None:
+    (demo,), (test,), (install,) = blocks("sh demo"), blocks("sh test"), blocks("sh install")
+    for command in (demo, test, install):
         assert command.startswith("python3 -m venv .venv && .venv/bin/pip install -q ")
     assert shlex.split(demo)[-2:] == [".venv/bin/safeloop", "demo"]
     assert "pytest" in test
 
 
-def test_the_demo_command_runs_as_it_stands_in_a_fresh_clone(tmp_path: Path) -> None:
+def test_the_install_and_the_demo_command_run_as_they_stand_in_a_fresh_clone(tmp_path: Path) -> None:
     subprocess.run(["git", "clone", "-q", str(ROOT), str(tmp_path / "clone")], check=True, capture_output=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANTHROPIC", "SAFELOOP", "COVERAGE"))}
     environment["HOME"] = str(tmp_path / "home")
     (tmp_path / "home").mkdir()
+    installed = blocks("sh install")[0] + "command -v safeloop && cd / && safeloop --version"
+    said = subprocess.run(
+        ["bash", "-c", installed], cwd=tmp_path / "clone", env=environment, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, check=True, timeout=400,
+    ).stdout.splitlines()  # fmt: skip
+    assert said[0] == str(tmp_path / "clone/.venv/bin/safeloop") and said[1].startswith("safeloop ")
     done = subprocess.run(
         ["bash", "-c", blocks("sh demo")[0]], cwd=tmp_path / "clone", env=environment, stdin=subprocess.DEVNULL,
         capture_output=True, text=True, check=False, timeout=400,

@@ -36,17 +36,17 @@ def ask_decision(screen: Screen, frame_sha256: str) -> str:
 
 
 def ask_fingerprint(sha256: str) -> None:
-    """Ask for the last characters of a fingerprint that is not shown: they must come over another channel.
+    """Ask for a fingerprint that is not shown, or for its last characters: they must come over another channel.
 
     Raises:
-        VerificationError: They are not the last of this one.
+        VerificationError: They are not this one's.
     """
     typed = _ask(
-        f"type the last {_LAST_OF_FINGERPRINT} characters of the SHA-256 that you were given over another channel: "
+        f"type the SHA-256 that you were given over another channel, or its last {_LAST_OF_FINGERPRINT} characters: "
     )
-    if typed.strip().lower() != sha256[-_LAST_OF_FINGERPRINT:]:
+    if typed.strip().lower() not in (sha256, sha256[-_LAST_OF_FINGERPRINT:]):
         raise VerificationError(
-            "those are not the last characters of this file's SHA-256; nothing was pinned",
+            "that is not this file's SHA-256, nor its last characters; nothing was pinned",
             hint="ask for it again, over a channel that you trust: the operator's sha256sum FILE",
         )
 

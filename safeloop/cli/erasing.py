@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import contextlib
 
 import click
 
@@ -13,8 +13,9 @@ from safeloop.cli.words import plural
 from safeloop.errors import NeedsTerminal, NotAttested, SessionNotFoundError, SettingError
 from safeloop.ledger.reader import LedgerReader
 from safeloop.ledger.upkeep import erasing
-from safeloop.ledger.upkeep.erasing import Plan
-from safeloop.loop.place import session_folder
+from safeloop.ledger.upkeep.erasing import Erasure, Plan
+from safeloop.loop.clearing import has_staging, remove_staging, resting
+from safeloop.loop.place import staging_path
 
 _TYPED = 8
 
@@ -29,8 +30,9 @@ _TYPED = 8
 def erase(desk: Desk, what: str | None, reason: str | None, frames: bool, yes: bool, pending: bool) -> None:
     """Erase prompts, replies, files and all else that a session's rows commit to; the rows stay, and one more says so.
 
-    A COMMITMENT is at least 8 digits of one content's salted SHA-256, as the log shows it. What other sessions commit
-    to as well stays, and so do the frames that attestations keep. It cannot be undone.
+    With a SESSION its staging folder goes too. A COMMITMENT is at least 8 digits of one content's salted SHA-256, as
+    the log shows it. What other sessions commit to as well stays, and so do the frames that attestations keep. It
+    cannot be undone.
     """
     if pending:
         if what is not None or reason is not None:
@@ -41,23 +43,41 @@ def erase(desk: Desk, what: str | None, reason: str | None, frames: bool, yes: b
         raise SettingError("erase takes a SESSION or a COMMITMENT, and --reason TEXT", hint="safeloop log --json")
     with desk.read_ledger() as reader:
         plan = _plan(reader, what, frames=frames)
-    for line in _preview(plan):
+    staged = _staged(desk, plan)
+    for line in [*_preview(plan), *(f"{folder}, to be removed" for folder in staged if plan.is_session)]:
         desk.screen.note(line)
     if not yes:
         _confirm(plan)
-    ledger = desk.open_ledger()
-    try:
-        done = erasing.erase(ledger, plan, reason)
-    finally:
-        ledger.close()
+    done = _erased(desk, plan, reason)
     rows = f", row {', '.join(map(str, done.rows))}" if done.rows else "; nothing new to list"
+    removed = staged if plan.is_session else []
     desk.screen.result(
-        f"erased {plural(done.erased, 'content')}{rows}",
+        f"erased {plural(done.erased, 'content')}{rows}" + "".join(f"\nremoved {folder}" for folder in removed),
         {"target": plan.target, "rows": list(done.rows), "erased": done.erased, "listed": plan.count,
-         "bytes": plan.bytes, "shared": plan.shared, "frames_kept": plan.frames, "missing": plan.missing},
+         "bytes": plan.bytes, "shared": plan.shared, "frames_kept": plan.frames, "missing": plan.missing,
+         "removed": removed},
     )
-    for line in _outside(desk, plan):
-        desk.screen.note(line)
+    desk.screen.note("not reached: released files, exports, backups, and copies that anybody made")
+    for folder in () if plan.is_session else staged:
+        desk.screen.note(f"what the session staged is still there: rm -r {folder}")
+
+
+def _staged(desk: Desk, plan: Plan) -> list[str]:
+    """Return the staging folders of the sessions concerned, as far as they are there."""
+    path = desk.settings.ledger
+    return [str(staging_path(path, part.session)) for part in plan.parts if has_staging(path, part.session)]
+
+
+def _erased(desk: Desk, plan: Plan, reason: str) -> Erasure:
+    """Erase while nobody runs the session; a crash before its staging folder is gone leaves it to the same command."""
+    with contextlib.ExitStack() as stack:
+        ledger = stack.enter_context(contextlib.closing(desk.open_ledger()))
+        if plan.is_session:
+            stack.enter_context(resting(desk.settings.ledger, plan.target))
+        done = erasing.erase(ledger, plan, reason)
+        if plan.is_session:
+            remove_staging(desk.settings.ledger, plan.target)
+    return done
 
 
 def _plan(reader: LedgerReader, what: str, *, frames: bool) -> Plan:
@@ -101,11 +121,3 @@ def _finish(desk: Desk) -> None:
     finally:
         ledger.close()
     desk.screen.result(f"erased {plural(erased, 'content')} that rows had listed", {"erased": erased})
-
-
-def _outside(desk: Desk, plan: Plan) -> list[str]:
-    """Say what this command does not reach."""
-    folders = [session_folder(desk.settings.ledger, part.session) for part in plan.parts]
-    staged = [f"rm -r {folder}" for folder in folders if Path(folder).exists()]
-    lines = ["not reached: released files, exports, backups, and copies that anybody made"]
-    return [*lines, *(f"the loop's staged copies are still there: {command}" for command in staged)]

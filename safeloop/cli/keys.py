@@ -89,17 +89,19 @@ def key_rotate(desk: Desk, role: str | None, skip: tuple[str, ...]) -> None:
 @click.argument("key_id", metavar="KEY-ID")
 @click.option("--from-row", type=click.IntRange(min=1), metavar="N", help="The first row that does not count.")
 @click.option("--size", type=click.IntRange(min=0), metavar="N", help="The same, as a size: so many rows count.")
+@click.option("--yes", is_flag=True, help="Also where rows that the key signed no longer count then.")
 @common()
-def key_revoke(desk: Desk, key_id: str, from_row: int | None, size: int | None) -> None:
+def key_revoke(desk: Desk, key_id: str, from_row: int | None, size: int | None, yes: bool) -> None:
     """Revoke a key that was replaced: rows by it from a row on, or checkpoints beyond that size, no longer count.
 
     It is bounded by rows, not by time, and holds for one ledger; without a bound, from now on. A row says so, and a
-    line in `self`; auditors need the same line in the `revoked` file of their trust folder.
+    line in `self`; auditors need the same line in the `revoked` file of their trust folder. Where the key signed rows
+    from there on, they are named and nothing is revoked without --yes: audits fail on such rows from then on.
     """
     if from_row is not None and size is not None:
         raise SettingError("--from-row and --size say the same", hint="give one of them")
     bound = size if from_row is None else from_row - 1
-    done = revoke(desk.settings.ledger, key_id, keys=desk.key_folder(), size=bound)
+    done = revoke(desk.settings.ledger, key_id, keys=desk.key_folder(), size=bound, voiding=yes)
     line = done.line
     desk.screen.result(
         f"revoked {done.key.role} key {line.key_id} in {line.origin} from row {line.size + 1} on; row {done.row.id}",

@@ -21,9 +21,10 @@ def ledger() -> None:
 @click.option("--checkpoint", required=True, metavar="FILE", help="A checkpoint that you kept.")
 @common()
 def adopt_command(desk: Desk, checkpoint: str) -> None:
-    """Take over a ledger that was moved, restored or brought from another machine.
+    """Take over a ledger that was moved or brought from another machine, or whose state was lost.
 
-    The ledger must extend the checkpoint; what came after it is taken on your word, and a row says so.
+    The ledger must extend the checkpoint, and all that this key folder has signed of it: of a backup that is older
+    nothing is adopted. What came after the checkpoint is taken on your word, and a row says so.
     """
     row = adopt(desk.settings.ledger, read_text(Path(checkpoint), "checkpoint"), keys=desk.key_folder())
     desk.screen.result(

@@ -10,7 +10,7 @@ import click
 
 from safeloop.cli.options import Desk, common
 from safeloop.cli.screen import JSON_VERSION
-from safeloop.cli.sessions import resolve_any
+from safeloop.cli.sessions import resolve_any, short
 from safeloop.errors import EncodingError
 from safeloop.ledger.rows import Row, parse_row
 from safeloop.ledger.visible import visible
@@ -55,7 +55,7 @@ def _log_line(idx: int, body: bytes, signature: bytes) -> str:
         row = parse_row(idx, body, signature)
     except EncodingError as error:
         return f"{idx + 1:6} unreadable: {error}\n"
-    return f"{row.id:6} {row.at[:19]}Z  {row.session[:8]:8}  {row.kind:12} {_gist(row)}\n"
+    return f"{row.id:6} {row.at[:19]}Z  {short(row.session):8}  {row.kind:12} {_gist(row)}\n"
 
 
 def _gist(row: Row) -> str:

@@ -46,17 +46,18 @@ class Desk:
         return KeyFolder(self.settings.keys, passphrase_of(self.settings))
 
 
-def common(*, quiet: bool = False, trust: bool = False, ledger: bool = True) -> Callable[[Command], Command]:
+def common(*, quiet: bool = False, trust: bool | str = False, ledger: bool = True) -> Callable[[Command], Command]:
     """Give a command `--json` and `--debug`, and where they make sense `--quiet`, `--ledger` and `--trust`.
 
-    The command's first argument is its `Desk`; options named like a setting become that setting's flag.
+    The command's first argument is its `Desk`; options named like a setting become that setting's flag. A text for
+    `trust` is that flag's help, where a command has no default.
     """
 
     def decorate(function: Command) -> Command:
         @functools.wraps(function)
         def run(**options: Any) -> Any:
-            screen = Screen(options.pop("json"), options.pop("quiet", False), options.pop("debug"))
             flags = {name: options.pop(name) for name in _SETTINGS if name in options}
+            screen = Screen(options.pop("json"), options.pop("quiet", False), options.pop("debug"), flags.get("ledger"))
             return function(Desk(screen, Settings(flags)), **options)
 
         options = [
@@ -66,7 +67,8 @@ def common(*, quiet: bool = False, trust: bool = False, ledger: bool = True) -> 
         if quiet:
             options.append(click.option("--quiet", is_flag=True, help="Print nothing on success, for cron."))
         if trust:
-            options.append(click.option("--trust", metavar="DIR", help="Trust folder; else the key folder's self."))
+            words = trust if isinstance(trust, str) else "Trust folder; else the key folder's self."
+            options.append(click.option("--trust", metavar="DIR", help=words))
         if ledger:
             options.append(click.option("--ledger", metavar="PATH", help="The ledger; else ledger.db here."))
         wrapped: Any = run

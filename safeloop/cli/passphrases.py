@@ -6,11 +6,14 @@ A value in a flag or in the environment is seen by every process of this user, a
 from __future__ import annotations
 
 import os
+import selectors
 import shlex
 import signal
 import stat
 import subprocess
+import time
 from pathlib import Path
+from typing import IO, cast
 
 from safeloop.cli.settings import Settings
 from safeloop.errors import KeyUnusable, SettingError
@@ -77,16 +80,41 @@ def run_passphrase(command: str, origin: str) -> bytes:
     except OSError as error:
         raise KeyUnusable(f"{name} cannot be run: {error.strerror}", hint=hint) from None
     try:
-        printed, _ = process.communicate(timeout=_COMMAND_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
+        printed = _printed(process, time.monotonic() + _COMMAND_TIMEOUT_S)
+    except TimeoutError:
         raise KeyUnusable(f"{name} has not answered for {_COMMAND_TIMEOUT_S:g} s", hint=hint) from None
     finally:
         if process.poll() is None:  # it, and whatever it started
             os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    if process.returncode:
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+    if len(printed) <= _MOST_BYTES + 1 and process.returncode:
         raise KeyUnusable(f"{name} failed with exit code {process.returncode}", hint=hint)
     return _checked(printed, name, hint)
+
+
+def _printed(process: subprocess.Popen[bytes], deadline: float) -> bytes:
+    """Return what is printed until the end, or the first bytes of too much; then nobody waits for the end.
+
+    Raises:
+        TimeoutError: It did not end in time.
+    """
+    printed, pipe = bytearray(), cast(IO[bytes], process.stdout).fileno()
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while len(printed) <= _MOST_BYTES + 1:
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                raise TimeoutError
+            piece = os.read(pipe, _MOST_BYTES)
+            if not piece:
+                try:
+                    process.wait(max(0.0, deadline - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    raise TimeoutError from None
+                break
+            printed += piece
+    return bytes(printed)
 
 
 def _words(command: str, origin: str) -> list[str]:

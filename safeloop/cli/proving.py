@@ -34,7 +34,8 @@ def checkpoint(desk: Desk, since: str | None, until: str | None) -> None:
 
     A later audit proves from it that nothing before it was changed or removed. With --since it prints the proof that
     the ledger only grew, in the form that witnesses take (c2sp.org/tlog-witness, add-checkpoint). Up to a SIZE that
-    is not the newest the ledger keeps no signature: then the three lines of its checkpoint stand there unsigned.
+    is not the newest the ledger keeps no signature: then the three lines of its checkpoint stand there unsigned, and
+    only who has kept a signed one of that size can verify the proof.
     """
     with desk.read_ledger() as reader:
         if since is not None:
@@ -84,7 +85,8 @@ def _row(reader: LedgerReader, typed: str) -> Row:
     session, n = resolve_row(reader, typed)
     found = reader.last_row_of(session) if n is None else reader.row_of(session, n)
     if found is None:
-        raise SessionNotFoundError(f"session {session} has no row {typed.rpartition(':')[2]}",
+        which = "no rows yet" if n is None else f"no row {n}"
+        raise SessionNotFoundError(f"session {session} has {which}",
                                    hint=f"safeloop log {session} --json")
     row = parse_row(*found)
     if row.session != session or n not in (None, row.n):
@@ -106,7 +108,12 @@ def _print_consistency(desk: Desk, reader: LedgerReader, since: str, until: str 
         return
     desk.screen.exact(text)
     if not is_signed:
-        desk.screen.note("note: nobody signed that size: the proof is verified, and its last three lines are no note")
+        size = made.note.split("\n")[1]
+        desk.screen.note(
+            f"note: the ledger keeps no signature of {size} rows, so the proof's last three lines are no signed note; "
+            f"verifying it takes a checkpoint of {size} rows that somebody kept, beside the older one: "
+            "safeloop verify PROOF --checkpoint OLDER --checkpoint NEWER. Without --to it ends in the signed head"
+        )
 
 
 def _bound(typed: str, trust: Trust) -> tuple[Bound, str]:
@@ -118,5 +125,5 @@ def _bound(typed: str, trust: Trust) -> tuple[Bound, str]:
         head = open_head(text, trust)
     except VerificationError as error:
         raise VerificationError(f"checkpoint {typed} cannot be used: {error}",
-                                hint="give what safeloop checkpoint printed") from None
+                                hint=error.hint or "give what safeloop checkpoint printed") from None
     return head.checkpoint, head.note

@@ -89,7 +89,7 @@ def attest(
 @click.command()
 @click.argument("session")
 @click.option("--to", "destination", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where to.")
-@click.option("--force", is_flag=True, help="Replace an earlier release at DIR.")
+@click.option("--force", is_flag=True, help="Replace an earlier release at DIR, where nothing else is in it.")
 @common(trust=True)
 def release(desk: Desk, session: str, destination: Path, force: bool) -> None:
     """Hand out what was accepted: the files, and the proof that goes with them. Refused without an accept."""

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 import click
 
+from safeloop.cli.carrying import carried, carried_facts, ledger_of
 from safeloop.ledger.visible import escaped
 
 JSON_VERSION = 1
@@ -28,31 +29,33 @@ class Screen:
         as_json: One versioned object in place of text.
         quiet: Nothing on success, so that cron has nothing to mail.
         debug: Tracebacks are shown.
+        ledger: The ledger that the command line named: commands that are shown name it too.
     """
 
     as_json: bool = False
     quiet: bool = False
     debug: bool = False
+    ledger: str | None = None
 
     @classmethod
     def of_arguments(cls, arguments: Sequence[str]) -> Screen:
         """Read the flags that also decide how an error is shown that comes before any command has run."""
         options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-        return cls("--json" in options, "--quiet" in options, "--debug" in options)
+        return cls("--json" in options, "--quiet" in options, "--debug" in options, ledger_of(options))
 
     def result(self, text: str, facts: Mapping[str, Any] | None = None) -> None:
         """Print a result: text for people, or its facts as one object."""
         if self.as_json:
-            self._print(_line({"safeloop": JSON_VERSION, **(facts or {})}))
+            self._print(_line({"safeloop": JSON_VERSION, **carried_facts(facts or {}, self.ledger)}))
         elif not self.quiet:
-            self._print(text)
+            self._print(carried(text, self.ledger))
 
     def verdict(self, text: str, facts: Mapping[str, Any], code: int) -> int:
         """Print what was judged, and return its exit code; a quiet command is silent about what is true only."""
         if self.as_json or not code:
             self.result(text.rstrip("\n"), facts)
         else:
-            self.exact(text)
+            self.exact(carried(text, self.ledger))
         return code
 
     def lines(self, objects: Sequence[Mapping[str, Any]]) -> None:
@@ -74,18 +77,19 @@ class Screen:
     def note(self, text: str) -> None:
         """Say something beside the result, on stderr."""
         if not self.quiet:
-            self._say(text)
+            self._say(carried(text, self.ledger))
 
     def alarm(self, text: str) -> None:
         """Say something that even a quiet command says, on stderr."""
-        self._say(text)
+        self._say(carried(text, self.ledger))
 
     def error(self, name: str, message: str, hint: str, code: int, notes: Sequence[str] = ()) -> None:
         """Say what went wrong: text on stderr, or an object on stdout; on stderr too if stdout is what went wrong."""
+        hint, notes = carried(hint, self.ledger), [carried(note, self.ledger) for note in notes]
         if self.as_json:
             error: dict[str, Any] = {"class": name, "message": message, "hint": hint, "exit_code": int(code)}
             if notes:
-                error["notes"] = list(notes)
+                error["notes"] = notes
             with contextlib.suppress(OSError):
                 self._print(_line({"safeloop": JSON_VERSION, "error": error}))
                 return

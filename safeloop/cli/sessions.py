@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from safeloop.errors import SessionNotFoundError
 from safeloop.ledger.reader import LedgerReader
 from safeloop.ledger.rows import LEDGER_SESSION, is_session_id
@@ -9,6 +11,7 @@ from safeloop.ledger.visible import visible
 
 _MOST_NAMED = 5
 _MOST_DIGITS = 16
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def resolve(reader: LedgerReader, typed: str) -> str:
@@ -62,7 +65,7 @@ def _meant(reader: LedgerReader, typed: str) -> list[str]:
 
 def short(session: str, others: tuple[str, ...] = ()) -> str:
     """Return a prefix that is quick to type and, among these others, unique; ids that are not UUIDs stay whole."""
-    for length in (8, 13, 18, 36):
+    for length in (8, 13, 18) if _UUID.fullmatch(session) else ():
         prefix = session[:length]
         if not any(other != session and other.startswith(prefix) for other in others):
             return prefix

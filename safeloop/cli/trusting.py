@@ -56,7 +56,7 @@ def trust_export(desk: Desk, file: Path) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--sha256", metavar="HEX", help="The file's fingerprint as you were told it; else it is asked for.")
 @click.option("--force", is_flag=True, help="Replace another trust folder, which is kept beside it.")
-@common(trust=True, ledger=False)
+@common(trust="The folder to pin them in; never the key folder's self.", ledger=False)
 def trust_import(desk: Desk, file: Path, sha256: str | None, force: bool) -> None:
     """Pin the keys of an exported file in the trust folder --trust DIR, after you have compared its fingerprint."""
     folder = desk.settings.trust
@@ -82,8 +82,8 @@ def _compare(found: str, told: str | None) -> None:
     if told is None:
         ask_fingerprint(found)
     elif told.strip().lower() != found:
-        raise VerificationError(f"the file's SHA-256 is {found}, not the one that was given; nothing was pinned",
-                                hint="ask for it again, over a channel that you trust")
+        raise VerificationError("the file's SHA-256 is not the one that was given; nothing was pinned",
+                                hint="ask for it again, over a channel that you trust: the operator's sha256sum FILE")
 
 
 def _listing(found: Trust) -> tuple[list[str], dict[str, Any]]:

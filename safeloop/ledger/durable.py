@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 from safeloop.errors import KeyUnusable
+
+_TEMPORARY = re.compile("[0-9a-f]{16}")
 
 
 def make_folder(path: Path) -> None:
@@ -54,6 +57,28 @@ def move_file(source: Path, target: Path) -> None:
         sync_folder(target.parent)
     except OSError as error:
         raise KeyUnusable(f"{source} cannot be moved: {error.strerror}", hint=f"ls -ld {source.parent}") from error
+
+
+def clear_temporaries(path: Path) -> None:
+    """Remove durably what a crash left of earlier tries to write this file; only while nobody else writes it.
+
+    Raises:
+        KeyUnusable: One cannot be removed.
+    """
+    # Not a glob: a name may hold what a pattern means otherwise.
+    beginning = f".{path.name}."
+    try:
+        left = [each for each in path.parent.iterdir() if _TEMPORARY.fullmatch(each.name.removeprefix(beginning))
+                and each.name.startswith(beginning)]
+        for each in left:
+            each.unlink(missing_ok=True)
+        if left:
+            sync_folder(path.parent)
+    except OSError as error:
+        raise KeyUnusable(
+            f"what was left of an earlier try to write {path} cannot be removed: {error.strerror}",
+            hint=f"ls -ld {path.parent}",
+        ) from error
 
 
 def sync_folder(path: Path) -> None:

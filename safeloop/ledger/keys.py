@@ -34,7 +34,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from safeloop.errors import KeyUnusable, SafeloopError
 from safeloop.ledger import ed25519, sshsig
-from safeloop.ledger.durable import create_file, make_folder, move_file
+from safeloop.ledger.durable import clear_temporaries, create_file, make_folder, move_file
 
 WRITER = "writer"
 LOG = "log"
@@ -119,6 +119,7 @@ class KeyFolder:
             KeyUnusable: The folder cannot be made, or there is no passphrase that could encrypt.
         """
         make_folder(self.path)
+        self._require_own()
         for role in (WRITER, LOG):
             if not self._file(role).exists():
                 create_file(self._file(role), self._new_key(encrypted=encrypted))
@@ -131,7 +132,7 @@ class KeyFolder:
         """Return the key that signs rows.
 
         Raises:
-            KeyUnusable: Missing, readable by others, encrypted, or not Ed25519.
+            KeyUnusable: Missing, readable by others, encrypted, or not Ed25519; or others can write the folder.
         """
         return self.signer(WRITER)
 
@@ -149,7 +150,7 @@ class KeyFolder:
         Raises:
             KeyUnusable: As for `writer`.
         """
-        return SigningKey.of(read_pem(self._file(role), self._passphrase))
+        return self._signing(self._file(role))
 
     def successor(self, role: str) -> SigningKey | None:
         """Return the key that waits to follow, if there is one.
@@ -159,7 +160,7 @@ class KeyFolder:
         """
         if not self._waiting(role).exists():
             return None
-        return SigningKey.of(read_pem(self._waiting(role), self._passphrase))
+        return self._signing(self._waiting(role))
 
     def find(self, role: str, key_id: str) -> SigningKey | None:
         """Return the role's key with this id, whether it signs already or waits to follow; None if neither is it.
@@ -170,7 +171,7 @@ class KeyFolder:
         # The successor first: meanwhile it may be moved to the other's place, and never back.
         for path in (self._waiting(role), self._file(role)):
             try:
-                found = SigningKey.of(read_pem(path, self._passphrase))
+                found = self._signing(path)
             except KeyUnusable:
                 if path.exists():
                     raise
@@ -183,11 +184,12 @@ class KeyFolder:
         """Make the key that will follow, durably and encrypted if the present one is; one that waits already stays.
 
         Raises:
-            KeyUnusable: As for `writer`.
+            KeyUnusable: As for `writer`; nothing was made.
         """
+        self.signer(role)  # first: what does not open the present key must not seal the next one
         encrypted = _ENCRYPTED in _read_private(self._file(role))
         create_file(self._waiting(role), self._new_key(encrypted=encrypted))
-        return SigningKey.of(read_pem(self._waiting(role), self._passphrase))
+        return self._signing(self._waiting(role))
 
     def promote(self, role: str) -> None:
         """Put the waiting successor in the place of the key, whose private half is then gone.
@@ -196,6 +198,17 @@ class KeyFolder:
             KeyUnusable: There is none, or the folder cannot be written.
         """
         move_file(self._waiting(role), self._file(role))
+
+    def clear_unfinished(self) -> None:
+        """Remove private keys that a crash left under a temporary name: unused ones, and second names of used ones.
+
+        Only while nobody else makes keys here.
+
+        Raises:
+            KeyUnusable: One cannot be removed.
+        """
+        for path in self.private_files:
+            clear_temporaries(path)
 
     def public(self, role: str) -> bytes:
         """Return the public half of a role's key, 32 bytes; what this folder encrypted itself needs no passphrase.
@@ -213,6 +226,21 @@ class KeyFolder:
     def is_encrypted(self, role: str) -> bool:
         """Say whether a role's key needs a passphrase."""
         return _ENCRYPTED in _read_private(self._file(role))
+
+    def _signing(self, path: Path) -> SigningKey:
+        self._require_own()
+        return SigningKey.of(read_pem(path, self._passphrase))
+
+    def _require_own(self) -> None:
+        """Refuse to sign where others could put another key, another state, or other pins in the place of these."""
+        try:
+            mode = stat.S_IMODE(self.path.stat().st_mode)
+        except OSError:
+            return  # the key in it is missing or unreadable then, and is said to be
+        if mode & 0o022:
+            raise KeyUnusable(
+                f"key folder {self.path} can be written by others (mode {mode:04o})", hint=f"chmod 700 {self.path}"
+            )
 
     def _file(self, role: str) -> Path:
         return self.path / f"{role}.pem"

@@ -123,6 +123,9 @@ def parse_checkpoint(note: str) -> Checkpoint:
     Raises:
         ProofError: Not a checkpoint.
     """
+    if note.startswith("old "):  # no origin has a space in it
+        raise ProofError("it is a consistency proof, and no checkpoint",
+                         hint="verify it by itself: safeloop verify PROOF --checkpoint FILE, with the older checkpoint")
     text, _ = split_note(note)
     lines = text.split("\n")
     if len(lines) != 4 or not lines[0]:  # the text ends in a newline, so that the fourth is empty
@@ -149,10 +152,31 @@ def verify_checkpoint(note: str, verifier: Verifier) -> Checkpoint:
     # Each signature once: a megabyte of one good line must not take seconds.
     found = {sig for name, sig in signatures if name == verifier.name and sig[:4] == verifier.key_hash}
     if not found:
-        raise SignatureMismatch(f"no signature by the key {verifier.name}+{verifier.key_hash.hex()}")
+        raise _unsigned(verifier, [sig[:4].hex() for name, sig in signatures if name == verifier.name])
     if not all(ed25519.verify(verifier.public, sig[4:], text.encode()) for sig in found):
         raise SignatureMismatch(f"the checkpoint's signature does not verify under {verifier.name}")
     return checkpoint
+
+
+def bears_name_of(note: str, verifier: Verifier) -> bool:
+    """Say whether a note has a line that claims to be this key's signature, whether or not it verifies."""
+    try:
+        _, signatures = split_note(note)
+    except VerificationError:
+        return False
+    return any(name == verifier.name and sig[:4] == verifier.key_hash for name, sig in signatures)
+
+
+def _unsigned(verifier: Verifier, others: list[str]) -> SignatureMismatch:
+    """Say that a key has not signed; another one that goes by its name may have followed it."""
+    words = f"no signature by the key {verifier.name}+{verifier.key_hash.hex()}"
+    if not others:
+        return SignatureMismatch(words)
+    return SignatureMismatch(
+        f"{words}, but one by another key of that name, {others[0]}",
+        hint="if the operator replaced the log key, which they tell you over another channel, their new pins have it: "
+             "safeloop trust import FILE --trust DIR; if not, rely on nothing of this",
+    )
 
 
 def has_signature(note: str, verifier: Verifier) -> bool:

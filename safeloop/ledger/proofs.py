@@ -95,7 +95,7 @@ def _head(reader: LedgerReader, log: Verifier) -> tuple[str, Checkpoint]:
     try:
         return note, verify_checkpoint(note, log)
     except VerificationError as error:
-        raise type(error)(f"{reader.path}: the head does not hold: {error}", hint=_AUDIT) from None
+        raise type(error)(f"{reader.path}: the head does not hold: {error}", hint=error.hint or _AUDIT) from None
 
 
 def _at(reader: LedgerReader, head: Checkpoint, wanted: Checkpoint | int) -> Checkpoint:

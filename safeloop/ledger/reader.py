@@ -72,9 +72,9 @@ class LedgerReader:
         """Return one more than the last row's position."""
         return self._rows.size()
 
-    def rows(self) -> Iterator[StoredRow]:
-        """Yield every row by position as (idx, body, signature), unverified; memory is flat."""
-        return self._rows.rows()
+    def rows(self, start: int = 0) -> Iterator[StoredRow]:
+        """Yield every row by position, from one position on, as (idx, body, signature), unverified; memory is flat."""
+        return self._rows.rows(start)
 
     def nodes(self) -> Iterator[tuple[int, int, object]]:
         """Yield the stored hashes of the tree as (level, index, hash), for comparison with recomputed ones."""

@@ -316,16 +316,18 @@ def check_state(state: State, site: Site, head: Checkpoint, node: merkle.NodeSou
     Raises:
         StateMismatch: It lies elsewhere, is shorter, or is another history.
     """
-    adopt = "safeloop ledger adopt --checkpoint NOTE, with a checkpoint that you kept"
     if state.path != site.path:
-        raise StateMismatch(f"ledger {site.origin} was at {state.path} and is now at {site.path}", hint=adopt)
+        raise StateMismatch(
+            f"ledger {site.origin} was at {state.path} and is now at {site.path}",
+            hint="safeloop ledger adopt --checkpoint NOTE, with a checkpoint that you kept",
+        )
     if head.size < state.size:
         raise StateMismatch(
             f"{site.path} has {head.size} rows, but {state.size} were signed: an older file, or its end is cut off",
-            hint=f"restore the newest file, or {adopt}",
+            hint="restore the newest file; one of fewer rows is never adopted",
         )
     if merkle.root_at(state.size, node) != state.root:
         raise StateMismatch(
             f"{site.path} is not the history that was signed: its first {state.size} rows have another root",
-            hint=f"restore the right file, or {adopt}",
+            hint="restore the file that was signed here; another history is never adopted",
         )

@@ -30,7 +30,7 @@ from safeloop.ledger.allowed_signers import (
     parse_allowed_signers,
 )
 from safeloop.ledger.durable import make_folder, replace_file
-from safeloop.ledger.note import Verifier, has_signature, parse_checkpoint
+from safeloop.ledger.note import Verifier, bears_name_of, has_signature, parse_checkpoint
 from safeloop.ledger.policy import Policy, Revocation, parse_policy, parse_revoked
 from safeloop.ledger.sshsig import PublicKey
 
@@ -74,7 +74,8 @@ class Trust:
         """Return the pinned key of this log: the newest, or the one that signed a note.
 
         Args:
-            note: Where none of several keys signed it, the newest is returned, and its verification will fail.
+            note: Where none of several keys signed it, the one that it claims, or else the newest, is returned, and
+                its verification will fail.
 
         Raises:
             KeyUnusable: The policy pins no log of this origin.
@@ -84,7 +85,8 @@ class Trust:
         if not keys:
             hint = f"safeloop trust import FILE --trust {self.path}, or its line in {self.path / 'policy'}: log VKEY"
             raise KeyUnusable(f"trust folder {self.path} pins no log of this origin: {origin[:200]!a}", hint=hint)
-        return signing_log(note, keys, self.revoked) or keys[-1]
+        claimed = (key for key in keys if bears_name_of(note, key))
+        return signing_log(note, keys, self.revoked) or next(claimed, keys[-1])
 
     def writer(self, key_id: str) -> PublicKey | None:
         """Return the pinned writer key with this id, or None."""
@@ -264,7 +266,9 @@ def _add_signer(file: Path, signer: AllowedSigner, *, addition: bool) -> None:
     if any(line.key.raw == signer.key.raw for line in lines):
         raise KeyUnusable(f"{file} has this key of {person} with other options", hint="edit that line")
     if lines and not addition:
-        raise KeyUnusable(f"{file} has another key of {person}", hint="say that this one is an addition")
+        further = f"safeloop trust add-reviewer {person} KEY.pub --another, if it is a further one"
+        hint = further if signer.namespaces else f"edit that line of {file}"
+        raise KeyUnusable(f"{file} has another key of {person}", hint=hint)
     options = f'namespaces="{",".join(signer.namespaces)}" ' if signer.namespaces else ""
     _append(file, text, f"{person} {options}{signer.key.openssh}")
 

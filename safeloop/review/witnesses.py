@@ -13,7 +13,10 @@ from safeloop.ledger.cosignature import Cosignature, cosigned, has_quorum
 from safeloop.ledger.note import Checkpoint, parse_checkpoint, verify_checkpoint
 from safeloop.ledger.trust import Trust
 
-WITNESS_HINT = "have the witnesses cosign the checkpoint, add their lines to it, and give it: --checkpoint FILE"
+WITNESS_HINT = (
+    "have the witnesses cosign this very checkpoint, for one of another size does not stand in for it: a release's is "
+    "release/checkpoint.txt, a receipt's the note at its end; add their lines to a copy and give it: --checkpoint FILE"
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

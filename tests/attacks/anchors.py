@@ -162,6 +162,22 @@ def the_head_is_signed_by_a_log_key_that_was_revoked(hand: Hand) -> None:
     hand.pin(revoked=f"{hand.scene.victim.log.key_id} {hand.scene.origin} 14")
 
 
+@meets("head", keys=Keys.BOTH, words="whose last head was of 20: row 20 replaced it by")
+def a_log_key_goes_on_after_another_took_its_place(hand: Hand) -> None:
+    key = name_key(Role.LOG, hand.stranger.public, hand.scene.origin)
+    data = rotation(key, hand.scene.origin, hand.log.key_id, hand.stranger.sign)
+    hand.rows.append(hand.appended(session="ledger", n=0, prev=NO_PREV, kind="key", data=data))
+    say_more(hand)
+
+
+@meets("head", keys=Keys.BOTH, words="whose last head was of 19: row 20 revoked it from there on")
+def a_log_key_goes_on_after_a_row_revoked_it(hand: Hand) -> None:
+    own = name_key(Role.LOG, hand.log.public, hand.scene.origin).text
+    data = {"event": "revoke", "key": own, "proof": None, "not_after_size": ROWS, "checkpoint": None}
+    hand.rows.append(hand.appended(session="ledger", n=0, prev=NO_PREV, kind="key", data=data))
+    say_more(hand)
+
+
 # Since an earlier audit.
 
 

@@ -132,6 +132,8 @@ OF_THE_RECORD = (
           "a writer goes on after another took its place"),
     asked("a writer that a row revoked", Rule.REVOKED, f"{AUDITING}.keyring.Keyring.follow",
           "a writer goes on after a row revoked it"),
+    Check("a former log key signs no head", f"{AUDITING}.keyring.Keyring.judge_head", nothing,
+          "a log key goes on after another took its place"),
     Check("what is not known is said", f"{AUDITING}.examination.Examination._note_unknown", never,
           "a row of a later kind is added"),
     Check("what was erased is said", f"{AUDITING}.contents._gaps", nothing, "content is removed and a signed row says so"),

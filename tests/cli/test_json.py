@@ -16,7 +16,7 @@ ERRORS = [
     (("review", "nosuch"), 14), (("help", "nothing"), 2),
     (("run", "latest", "--turns", "many", "--task", "x"), 2), (("run", "--turns"), 2), (("ledger", "adopt"), 2),
     (("run", "latest", "--on-overlap", "maybe", "--task", "x"), 2), (("run", "--spec-file", "job.toml"), 2),
-    (("spec",), 13), (("log", "--ledger", "nowhere.db"), 14), (("audit", "--trust", "nowhere"), 14),
+    (("spec",), 13), (("log", "--ledger", "nowhere.db"), 14), (("verify", "job.toml", "--trust", "nowhere"), 14),
     (("attest", "latest", "--as", "a", "--key", "k"), 13), (("release", "latest", "--to", "out"), 12),
     (("ledger", "adopt", "--checkpoint", "job.toml"), 11), (("trust", "add-reviewer", "a", "job.toml"), 2),
     (("close", "latest"), 14),

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sqlite3
+from pathlib import Path
 
 import pytest
 
+from safeloop.loop.lock import held
+from safeloop.loop.place import lock_path
 from tests.cli.program import Program
 from tests.ledger.test_importing import Old
 
@@ -49,8 +54,11 @@ def test_without_a_terminal_nothing_is_erased_unless_it_is_said(program: Program
     done = program("erase", name, "--reason", "asked for", "--yes", "--json")
     assert (done.code, done.json["rows"]) == (0, [11])
     assert done.json["erased"] == done.json["listed"] > 0
-    assert "rm -r" in done.err, "the loop's staged copies are elsewhere"
+    (removed,) = done.json["removed"]
+    assert f"{removed}, to be removed" in done.err and not Path(removed).exists()
     assert KEPT not in stored(program)
+    assert [path for path in program.folder.rglob("*") if path.is_file() and KEPT in path.read_bytes()
+            and path.name != "writes.json"] == []
     audit = program("audit", "--json")
     assert (audit.code, audit.json["record"], audit.json["completeness"]) == (18, "PASS", "INCOMPLETE")
     again = program("erase", name, "--reason", "asked for", "--yes", "--json")
@@ -74,6 +82,44 @@ def test_a_commitment_is_taken_from_the_log(program: Program) -> None:
     task = program.rows()[1]["data"]["task"]["salted_sha256"]
     done = program("erase", task[:12], "--reason", "asked for", "--yes", "--json")
     assert (done.code, done.json["target"], done.json["erased"]) == (0, task, 1)
+    assert done.json["removed"] == [] and "still there: rm -r " in done.err, "of the session only one content is gone"
+    assert len(list(program.folder.glob("ledger.sessions/*/staging/report.md"))) == 1
+
+
+def test_nothing_is_erased_while_somebody_holds_the_session(program: Program) -> None:
+    name = session(program)
+    lock = lock_path(program.folder / "ledger.db", name)
+    with held(lock, "session"):
+        refused = program("erase", name, "--reason", "asked for", "--yes")
+    assert (refused.code, "is running in another process" in refused.err) == (14, True)
+    assert KEPT in stored(program) and (lock.parent / "staging/report.md").exists()
+    assert program("erase", name, "--reason", "asked for", "--yes").code == 0
+    assert not (lock.parent / "staging").exists()
+
+
+def test_a_staging_folder_that_a_crash_left_goes_with_the_same_command_and_no_link_is_followed(program: Program) -> None:
+    name = session(program)
+    assert program("erase", name, "--reason", "asked for", "--yes").code == 0
+    staging = lock_path(program.folder / "ledger.db", name).with_name("staging")
+    outside = program.folder / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text("kept")
+    staging.mkdir()
+    (staging / "link").symlink_to(outside)
+    again = program("erase", name, "--reason", "asked for", "--yes")
+    assert (again.code, again.out.splitlines()) == (0, ["erased 0 contents; nothing new to list", f"removed {staging}"])
+    staging.symlink_to(outside)
+    assert program("erase", name, "--reason", "asked for", "--yes").code == 0
+    assert (os.path.lexists(staging), (outside / "kept").read_text()) == (False, "kept")
+
+
+def test_what_an_audit_counts_as_erased_is_what_the_erase_row_says(program: Program) -> None:
+    name = session(program)
+    listed = program("erase", name, "--reason", "asked for", "--yes", "--json").json["listed"]
+    (row,) = [row for row in program.rows() if row["kind"] == "erase"]
+    (gap,) = program("audit", "--json").json["gaps"]
+    assert row["data"]["count"] == listed
+    assert gap["message"] == f"row 11 erased {listed} contents, the first of row 2"
 
 
 @pytest.mark.parametrize(("command", "code"), [
@@ -103,14 +149,35 @@ def test_backup_export_and_import_say_what_they_did(program: Program) -> None:
     exported = program("export", "out", name, "--json").json
     assert (exported["rows"], exported["missing"], exported["session"]) == (10, 0, name)
     assert program.shell("cd out && sha256sum --check --strict --quiet SHA256SUMS").code == 0
-    old = Old(program.folder / "old.db").spec().row().breach().attest()
-    hint = program("log", "--ledger", str(old.path)).err
-    assert f"safeloop ledger import {old.path}" in hint
+    Old(program.folder / "old.db").spec().row().breach().attest()
     imported = program("ledger", "import", "old.db", "--json").json
     assert (imported["session"], imported["written"]) == ("import:old", imported["rows"])
     assert "nothing to do" in program("ledger", "import", "old.db").out
     assert program.kinds("import:old:s") == ["spec", "turn", "breach", "attestation"]
     assert program("audit").code == 18
+
+
+def test_a_tutorial_s_ledger_in_the_usual_place_is_taken_over_by_what_the_hint_says(tmp_path: Path) -> None:
+    program = Program.at(tmp_path / "p")
+    old = Old(program.folder / "ledger.db").spec().row()
+    before = old.path.read_bytes()
+    for refused in (program("ledger", "import", "ledger.db"), program("init"), program("log", "--ledger", "ledger.db")):
+        assert refused.code == 14
+        hint = re.search(r"hint: take it over into a signed one: (.*), then (.*)\n", refused.err)
+        assert hint is not None, refused.err
+    for command in hint.groups():
+        assert program.shell(command).code == 0, command
+    assert program.kinds("import:ledger:s", "--ledger", "new.db") == ["spec", "turn"]
+    assert old.path.read_bytes() == before
+    listed = program("log", "--ledger", "new.db").out.splitlines()
+    assert {line.split()[2] for line in listed} == {"import:ledger", "import:ledger:s"}, "as a command takes them"
+
+
+@pytest.mark.parametrize("name", ["nosuch", "home", "empty"])
+def test_what_is_no_file_of_the_tutorial_leads_to_no_new_ledger(program: Program, name: str) -> None:
+    (program.folder / "empty").touch()
+    done = program("ledger", "import", name)
+    assert (done.code, "safeloop init" in done.err, "hint: safeloop ledger import FILE" in done.err) == (14, False, True)
 
 
 def test_the_log_s_lines_have_all_that_an_importer_needs(program: Program) -> None:

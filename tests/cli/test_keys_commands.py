@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 
 from safeloop.cli import passphrases
 from safeloop.errors import KeyUnusable
-from tests.cli.program import Program
+from tests.cli.program import ROOT, Program
 
 PASSPHRASE = "correct horse battery\n"
 
@@ -80,7 +82,8 @@ def test_a_folder_or_a_pipe_is_no_passphrase_file(bare: Program) -> None:
     [
         ("false", 14, "failed with exit code 1"), ("true", 14, "empty passphrase"), ("/none/such", 14, "cannot be run"),
         ("echo 'open", 2, "No closing quotation"), (" ", 2, "names no command"),
-        ("echo $HOME; echo x", 14, "does not open"),
+        ("echo $HOME; echo x", 14, "does not open"), ("yes", 14, "gives more than 1,000 bytes"),
+        ("sh -c 'head -c 1002 /dev/zero; exec sleep 100'", 14, "more than 1,000 bytes"),
     ],
 )
 def test_a_passphrase_command_that_is_not_right_is_refused(bare: Program, command: str, code: int, words: str) -> None:
@@ -107,6 +110,29 @@ def test_a_command_that_never_answers_is_ended_with_what_it_started(monkeypatch,
     assert not late.exists()
 
 
+def test_a_command_that_prints_without_end_is_ended_at_once(tmp_path: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(KeyUnusable, match="gives more than 1,000 bytes"):
+        passphrases.run_passphrase(f"sh -c 'echo $$ > {tmp_path / 'id'}; exec yes'", "test")
+    assert time.monotonic() - began < 10
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "id").read_text()), 0)
+
+
+@pytest.mark.parametrize("command", ["sh -c 'echo answer; exec >&-; sleep 5'", "sh -c 'printf a; sleep 5'"])
+def test_a_command_that_answers_and_does_not_end_is_ended(monkeypatch, command: str) -> None:
+    monkeypatch.setattr(passphrases, "_COMMAND_TIMEOUT_S", 0.3)
+    with pytest.raises(KeyUnusable, match="has not answered for 0.3 s"):
+        passphrases.run_passphrase(command, "test")
+
+
+@pytest.mark.parametrize("length", [1, 999, 1_000])
+def test_a_passphrase_comes_whole_from_a_command_that_prints_it_in_pieces(length: int) -> None:
+    half = length // 2
+    command = f"sh -c 'printf %0{half}d 0; sleep 0.1; printf %0{length - half}d 0; echo'" if half else "echo 0"
+    assert passphrases.run_passphrase(command, "test") == b"0" * length
+
+
 def test_rotate_then_revoke_says_what_auditors_need(program: Program) -> None:
     assert program("spec", "--file", "job.toml").code == 0
     first = program("key", "list", "--json").json
@@ -123,6 +149,37 @@ def test_rotate_then_revoke_says_what_auditors_need(program: Program) -> None:
     listed = program("key", "list").out
     assert f"retired  writer {writer}" in listed and f"revoked  {writer} in" in listed
     assert program("audit").code == 0, "the rotate row was row 2: the bound is after it"
+
+
+def test_rows_are_voided_only_where_that_is_said(program: Program) -> None:
+    assert program("spec", "--file", "job.toml").code == 0
+    old = program("key", "rotate", "--role", "writer", "--json").json["rotations"][0]["old"]
+    refused = program("key", "revoke", old, "--from-row", "2")
+    assert (refused.code, refused.out) == (2, "")
+    assert "signed row 2 from row 2 on" in refused.err and "FAIL" in refused.err and "--yes" in refused.err
+    assert program("audit").code == 0
+    assert program("key", "revoke", old, "--from-row", "3").code == 0
+    assert program("audit").code == 0
+    assert program("key", "revoke", old, "--from-row", "2", "--yes").code == 0
+    assert program("audit").code == 11
+
+
+def test_the_page_s_recipe_encrypts_a_plain_key_and_what_only_reads_needs_no_passphrase(program: Program) -> None:
+    page = (ROOT / "safeloop" / "docs" / "keys.md").read_text(encoding="utf-8")
+    recipe = re.search(r"^    umask 077\n(?:    .*\n)+", page, re.M)
+    assert recipe is not None
+    env = secret(program)
+    listed = program("key", "list").out
+    typed = recipe.group().replace("-scrypt", "-scrypt -passout file:$SAFELOOP_KEY_PASSPHRASE_FILE")
+    other = typed.replace("writer", "log")
+    done = program.shell(f"set -e\ncd home/.config/safeloop/keys\n{typed}{other}", env=env)
+    assert done.code == 0, done.err
+    sealed = program("key", "list")
+    assert (sealed.code, [line for line in sealed.out.splitlines() if not line.startswith("sealed")]) == (
+        0, listed.splitlines())
+    assert program("spec", "--file", "job.toml").code == 14
+    assert program("spec", "--file", "job.toml", env=env).code == 0
+    assert program("audit").code == 0
 
 
 def test_a_revoked_writer_without_rows_beyond_the_bound_leaves_the_audit_clean(program: Program) -> None:

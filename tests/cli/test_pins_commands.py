@@ -34,19 +34,41 @@ def test_without_a_terminal_the_fingerprint_must_be_given_and_right(exported: tu
     for wrong in (sha256[-8:], sha256[:-1] + "x", ""):
         done = program("trust", "import", "pins.txt", "--trust", "a", "--sha256", wrong)
         assert done.code == 11 and "nothing was pinned" in done.err
+        assert sha256 not in done.out + done.err, "who can read it off the screen compares nothing"
     assert not (program.folder / "a").exists()
 
 
-def test_at_a_terminal_the_last_characters_are_asked_for_and_never_shown(exported: tuple[Program, str]) -> None:
+def test_at_a_terminal_the_fingerprint_or_its_end_is_asked_for_and_never_shown(exported: tuple[Program, str]) -> None:
     program, sha256 = exported
-    for typed, code in (("", 11), ("00000000", 11), (sha256[:8], 11), (sha256[-8:], 0)):
+    for typed, code in (("", 11), ("00000000", 11), (sha256[:8], 11), (sha256[1:], 11), (sha256[-8:], 0), (sha256.upper(), 0)):
         with program.at_terminal("trust", "import", "pins.txt", "--trust", "a") as terminal:
-            terminal.expect("over another channel: ")
+            terminal.expect("last 8 characters: ")
             assert sha256[-8:] not in terminal.seen
             assert not (program.folder / "a").exists()
             terminal.type(typed)
             assert terminal.wait() == code, typed
-    assert (program.folder / "a" / "policy").exists()
+            assert (program.folder / "a" / "policy").exists() is (code == 0)
+        if code == 0:
+            (program.folder / "a").rename(program.folder / f"pinned-{len(typed)}")
+
+
+def test_pins_from_before_a_rotation_lead_to_the_new_ones_and_to_no_backup(exported: tuple[Program, str]) -> None:
+    program, sha256 = exported
+    assert program("trust", "import", "pins.txt", "--trust", "a", "--sha256", sha256).code == 0
+    (program.folder / "kept").write_text(program("checkpoint").out)
+    assert program("key", "rotate", "--role", "log").code == 0
+    assert program("spec", "--file", "job.toml").code == 0
+    (program.folder / "newer").write_text(program("checkpoint").out)
+    found = program("audit", "--trust", "a", "--checkpoint", "newer", "--since", "newer", "--json").json
+    blind = [each for each in found["findings"] if "but one by another key of that name" in each["message"]]
+    assert [each["rule"] for each in blind] == ["head", "checkpoint", "checkpoint"]
+    assert all("trust import" in each["remedy"] and "backup" not in each["remedy"] for each in blind)
+    for refused in (program("receipt", "latest", "--trust", "a"), program("checkpoint", "--since", "newer", "--trust", "a")):
+        assert refused.code == 11 and "trust import" in refused.err
+    assert program("trust", "export", "new.txt").code == 0
+    sha256 = hashlib.sha256((program.folder / "new.txt").read_bytes()).hexdigest()
+    assert program("trust", "import", "new.txt", "--trust", "a", "--sha256", sha256, "--force").code == 0
+    assert program("audit", "--trust", "a", "--checkpoint", "newer", "--checkpoint", "kept").code == 0
 
 
 def test_another_trust_folder_is_replaced_only_by_force_and_kept(exported: tuple[Program, str]) -> None:

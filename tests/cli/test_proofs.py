@@ -45,7 +45,7 @@ def test_a_session_whose_id_ends_like_a_row_s_number_is_meant_first(program: Pro
 
 @pytest.mark.parametrize(("typed", "code", "words"), [
     ("latest:99", 14, "has no row 99"), ("nosuch", 14, "no session"), ("", 14, "no session"), ("latest:", 14, "no session"),
-    ("latest:-1", 14, "no session"), ("latest:x", 14, "no session"), ("\udcff", 14, "no session"), ("ledger", 14, "no row"),
+    ("latest:-1", 14, "no session"), ("latest:x", 14, "no session"), ("\udcff", 14, "no session"), ("ledger", 14, "session ledger has no rows yet"), ("ledger:0", 14, "session ledger has no row 0"),
     ("latest:" + "9" * 30, 14, "no session"), ("latest:9999999999999999", 14, "has no row"),
 ])
 def test_a_row_that_is_not_there_is_named_with_a_hint(proved: Program, typed: str, code: int, words: str) -> None:
@@ -95,13 +95,23 @@ def test_a_proof_of_growth_is_what_a_witness_takes_and_what_verify_wants(proved:
     assert "hint: give the one that you kept: --checkpoint FILE" in alone.out
 
 
-def test_up_to_a_size_that_nobody_signed_the_proof_says_that_its_end_is_no_note(proved: Program) -> None:
-    done = proved("checkpoint", "--since", "3", "--to", "7")
-    assert done.code == 0
-    assert len(done.out.partition("\n\n")[2].splitlines()) == 3
-    assert "nobody signed that size" in done.err
-    told = proved("checkpoint", "--since", "3", "--to", "7", "--json").json
-    assert (told["signed"], told["old"], told["proof"]) == (False, 3, done.out)
+def test_up_to_a_size_that_nobody_signed_the_proof_says_what_verifies_it(proved: Program, auditor: Program) -> None:
+    size = (proved.folder / "kept").read_text().splitlines()[1]
+    (auditor.folder / "head").write_text(proved("checkpoint").out)
+    for since, until in (("3", "7"), ("3", size)):
+        done = proved("checkpoint", "--since", since, "--to", until)
+        assert done.code == 0
+        assert len(done.out.partition("\n\n")[2].splitlines()) == 3
+        assert f"keeps no signature of {until} rows" in done.err
+        assert "safeloop verify PROOF --checkpoint OLDER --checkpoint NEWER" in done.err
+        told = proved("checkpoint", "--since", since, "--to", until, "--json").json
+        assert (told["signed"], told["old"], told["proof"]) == (False, 3, done.out)
+    (auditor.folder / "proof").write_text(done.out)
+    refused = auditor("verify", "proof", "--trust", "pins", "--checkpoint", "head")
+    assert refused.code == 11
+    assert f"the newer checkpoint, of {size} rows, is not signed" in refused.out
+    given = auditor("verify", "proof", "--trust", "pins", "--checkpoint", "kept")
+    assert (given.code, "is not signed" in given.out, "of 3 rows" in given.out) == (11, False, True)
 
 
 @pytest.mark.parametrize(("arguments", "code", "words"), [

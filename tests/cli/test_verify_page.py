@@ -37,6 +37,7 @@ def follow(program: Program, commands: Blocks) -> tuple[int, dict[str, list[str]
 
 
 def attest(program: Program) -> None:
+    """Attest the newest session, and make the copy that the page works on."""
     key = program.reviewer("alice@example.org")
     with program.at_terminal("attest", "latest", "--as", "alice@example.org", "--key", str(key)) as terminal:
         terminal.expect("leave? ")
@@ -44,6 +45,7 @@ def attest(program: Program) -> None:
         terminal.expect("of its hash: ")
         terminal.type(re.findall(r"^frame sha256 ([0-9a-f]{64})$", terminal.seen, re.M)[0][-4:])
         assert terminal.wait() == 0
+    assert program("backup", "copy.db").code == 0
 
 
 def test_every_block_of_the_page_says_what_the_page_says(program: Program) -> None:
@@ -90,6 +92,7 @@ def test_a_changed_byte_is_seen_by_the_same_commands(
 ) -> None:
     """Each harm is done once the page has taken out what it changes, and the rest of that heading is followed."""
     program.job()
+    assert program("backup", "copy.db").code == 0
     commands = blocks()
     at = [number for number, (name, _) in enumerate(commands) if name == heading][before]
     rest = [block for block in commands[at:] if block[0] == heading]

@@ -110,11 +110,14 @@ def test_init_makes_no_ledger_over_what_is_something_else(program: Program) -> N
 
 def test_no_other_command_than_init_makes_a_ledger(program: Program) -> None:
     script = ("--task", "x", "--script", "writes.json")
-    commands = (("audit",), ("inbox",), ("close", "x"), ("spec", "--file", "job.toml"), ("run", "x", *script),
+    commands = (("inbox",), ("close", "x"), ("spec", "--file", "job.toml"), ("run", "x", *script),
                 ("run", "--spec-file", "job.toml", *script), ("release", "x", "--to", "out"),
                 ("ledger", "adopt", "--checkpoint", "job.toml"))  # fmt: skip
     for command in commands:
         refused(program(*command, "--ledger", "new.db"), "there is no ledger at", "hint: safeloop init --ledger")
+    done = program("audit", "--ledger", "new.db")
+    refused(done, "there is no ledger at", "hint: safeloop audit --ledger PATH")
+    assert "safeloop init" not in done.err
     assert not list(program.folder.glob("new*"))
 
 
@@ -267,8 +270,10 @@ def test_a_lost_key_folder_is_not_made_again(program: Program) -> None:
     for command in (RUN, ("init",), ("spec", "--file", "job.toml")):
         refused(program(*command), "has no keys for it", "lost keys come back from a backup only")
     assert not (program.folder / "home").exists()
-    for command in (("key", "list"), ("trust", "show"), ("audit",)):
+    for command in (("key", "list"), ("trust", "show"), ("receipt", "latest")):
         refused(program(*command))
+    audited = program("audit")
+    assert (audited.code, "self is not a trust folder" in audited.out) == (11, True), "by nobody's keys nothing stands"
 
 
 def test_a_reviewer_who_is_none_cannot_be_added(program: Program) -> None:

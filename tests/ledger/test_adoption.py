@@ -8,11 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from safeloop.errors import KeyUnusable, LedgerError, LedgerNotFound, ProofError, StateMismatch, VerificationError
+from safeloop.errors import (
+    KeyUnusable,
+    LedgerError,
+    LedgerLocked,
+    LedgerNotFound,
+    ProofError,
+    StateMismatch,
+    VerificationError,
+)
 from safeloop.ledger import Ledger
 from safeloop.ledger.keys import KeyFolder
 from safeloop.ledger.reader import LedgerReader
-from safeloop.ledger.state import read_state, state_path
+from safeloop.ledger.state import State, create_state, read_state, state_path
+from safeloop.ledger.upkeep import adoption
 from safeloop.ledger.upkeep.adoption import adopt
 from tests.ledger.making import add
 
@@ -55,8 +64,16 @@ class Place:
         for path in copy.parent.glob("a.*db"):
             shutil.copy(path, self.db.parent / path.name)
 
-    def state(self) -> object:
+    def state(self) -> State | None:
         return read_state(state_path(self.keys, self.origin))
+
+    def forget(self) -> None:
+        """As on another machine: no state of this ledger."""
+        state_path(self.keys, self.origin).unlink()
+
+    def put_state(self, state: State) -> None:
+        self.forget()
+        create_state(state_path(self.keys, self.origin), state)
 
     def write(self, db: Path | None = None, count: int = 1) -> int:
         """Append turns; gives the number of the first."""
@@ -96,12 +113,45 @@ def test_the_ledger_must_extend_the_checkpoint(place: Place, tmp_path: Path) -> 
         place.write()
 
 
-def test_a_restored_backup_is_taken_with_the_checkpoint_that_belongs_to_it(place: Place, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [0, 5])
+def test_an_older_file_is_never_adopted_and_the_state_stays(place: Place, tmp_path: Path, kept: int) -> None:
+    copy = place.copied(tmp_path / "copy")
+    place.write(count=3)
+    before = place.state()
+    with pytest.raises(StateMismatch, match="has 5 rows, but 8 were signed, the last at .*/a.db: it is an older") as caught:
+        adopt(copy, place.notes[kept], keys=place.keys)
+    assert "restore the newest file" in caught.value.hint and "safeloop init --ledger" in caught.value.hint
+    place.restore(copy)
+    with pytest.raises(StateMismatch, match="it is an older file"):
+        adopt(place.db, place.notes[kept], keys=place.keys)
+    assert place.state() == before
+    with pytest.raises(StateMismatch):
+        place.write()
+
+
+def test_where_no_state_is_known_a_restored_backup_is_taken_with_its_checkpoint(place: Place, tmp_path: Path) -> None:
     copy = place.copied(tmp_path / "copy")
     place.write(count=3)
     place.restore(copy)
+    place.forget()
     adopt(place.db, place.notes[5], keys=place.keys)
     assert place.write() == 7
+
+
+def test_of_two_continuations_the_second_is_not_adopted_after_the_first(place: Place, tmp_path: Path) -> None:
+    """A backup is adopted where it lies, and then the original, which was only moved and is longer: a fork."""
+    copy = place.copied(tmp_path / "copy")
+    adopt(copy, place.notes[5], keys=place.keys)
+    place.write(copy)
+    before = place.state()
+    place.forget()
+    adopt(place.db, place.notes[5], keys=place.keys)
+    place.write(count=4)
+    place.put_state(before)
+    with pytest.raises(StateMismatch, match="is another history than the 7 rows .* a fork"):
+        adopt(place.db, place.notes[0], keys=place.keys)
+    assert place.state() == before
+    assert place.write(copy) == 8
 
 
 def test_another_history_of_the_same_length_is_refused(place: Place, tmp_path: Path) -> None:
@@ -110,10 +160,39 @@ def test_another_history_of_the_same_length_is_refused(place: Place, tmp_path: P
     place.write(count=2)
     first = place.note()
     place.restore(copy)
+    place.forget()
     adopt(place.db, place.notes[5], keys=place.keys)
     place.write()
     with pytest.raises(ProofError, match="is not the history of this checkpoint"):
         adopt(place.db, first, keys=place.keys)
+
+
+def test_a_ledger_that_is_written_while_it_is_adopted_keeps_its_state(place: Place, monkeypatch) -> None:
+    whole = adoption._check_extends
+
+    def meanwhile(*arguments: object) -> None:
+        whole(*arguments)  # type: ignore[arg-type]
+        place.write(count=2)
+
+    monkeypatch.setattr(adoption, "_check_extends", meanwhile)
+    with pytest.raises(LedgerLocked, match="was written while it was adopted"):
+        adopt(place.db, place.notes[5], keys=place.keys)
+    assert place.state().size == 7
+    assert place.write() == 8
+
+
+def test_an_adoption_that_others_went_on_from_is_not_undone(place: Place, tmp_path: Path, monkeypatch) -> None:
+    there = place.moved(tmp_path / "new")
+
+    def fail(*_: object) -> None:
+        place.write(there)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(adoption, "_record", fail)
+    with pytest.raises(KeyboardInterrupt):
+        adopt(there, place.notes[5], keys=place.keys)
+    assert place.state().size == 6
+    assert place.write(there) == 7
 
 
 def test_a_checkpoint_of_another_log_or_of_nobody_adopts_nothing(place: Place, tmp_path: Path) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 import stat
+import sys
 import threading
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -58,6 +62,46 @@ def test_the_copy_is_whole_private_and_leaves_nothing_beside_it(place: Place) ->
     assert f"this is a copy of {place.db}" in report.notes
 
 
+@pytest.mark.parametrize("step", range(1, 9))
+def test_a_backup_that_died_is_made_by_the_same_command_or_is_there(place: Place, step: int) -> None:
+    """Killed just before its k-th new name, removal or lock."""
+    place.ledger.close()
+    child = os.fork()
+    if child == 0:
+        seen = count(1)
+
+        def watch(event: str, _: object) -> None:
+            if event in ("os.link", "os.remove", "fcntl.flock") and next(seen) == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        try:
+            sys.addaudithook(watch)
+            backup(place.db, place.to, keys=place.keys)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status), "a backup takes more steps than that"
+    if place.to.exists():
+        with pytest.raises(SettingError, match="there already"):
+            backup(place.db, place.to, keys=place.keys)
+    else:
+        backup(place.db, place.to, keys=place.keys)
+        assert sorted(path.name for path in place.to.parent.iterdir()) == ["b.content.db", "b.db"]
+    assert place.audit(place.to).record == "PASS"
+
+
+def test_a_half_made_backup_is_not_taken_from_the_one_who_makes_it(place: Place) -> None:
+    part, content = place.to.with_name(".b.part.content.db"), place.to.with_name("b.content.db")
+    with _claimed(part):
+        content.hardlink_to(part)
+        with pytest.raises(LedgerLocked, match="another backup is writing"):
+            backup(place.db, place.to, keys=place.keys)
+        assert content.exists()
+    with pytest.raises(SettingError, match="b.content.db is there already"):
+        backup(place.db, place.to, keys=place.keys)
+    assert content.exists(), "without its temporary name it may be anybody's"
+
+
 def test_a_copy_that_ends_before_the_ledger_passes_and_says_so(place: Place) -> None:
     backup(place.db, place.to, keys=place.keys)
     add(place.ledger, 3)
@@ -85,7 +129,8 @@ def test_a_copy_of_another_history_is_found(place: Place, tmp_path: Path) -> Non
     kept = state.read_bytes()
     with pytest.raises(StateMismatch):
         add(Ledger(place.db, keys=place.keys, create=False))
-    # The operator's own fork: the state is set back, and written on.
+    # The operator's own fork: the state is taken away, and a shorter file written on.
+    state.unlink()
     with LedgerReader(place.db) as reader:
         note = reader.head() or ""
     from safeloop.ledger.upkeep.adoption import adopt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sqlite3
 import stat
@@ -121,6 +122,22 @@ def test_everything_is_its_owner_s_alone_and_no_key_is_in_it(place: Place) -> No
     assert place.ledger.origin in readme
     assert max(map(len, readme.splitlines())) <= 120
     assert not [name for name in files(place.to) if name.endswith((".pem", ".pub", ".key"))]
+
+
+@pytest.mark.parametrize("session", [None, "other"])
+def test_the_commands_of_its_own_text_verify_a_row_as_they_stand(place: Place, session: str | None) -> None:
+    place.export(session)
+    lines = [line for line in (place.to / "README.txt").read_text().splitlines() if line.startswith("    ")]
+    key = next(iter(load_trust(place.keys / "self").writers.values())).key.openssh.split()[1]
+    command = ["bash", "-c", "set -e\n" + "\n".join(lines)]
+
+    def verified(key: str) -> str:
+        return subprocess.run(command, cwd=place.to, env={**os.environ, "KEY": key}, capture_output=True, text=True,
+                              check=False).stdout
+
+    assert verified(key) == "Signature Verified Successfully\n"
+    assert place.sums().returncode == 0 and len(key) == 68
+    assert "Verified" not in verified(key[:-4] + "AAAA")
 
 
 def test_one_session_is_its_rows_and_their_content_alone(place: Place) -> None:

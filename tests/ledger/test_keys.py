@@ -283,3 +283,27 @@ print(path.read_bytes(), [found.name for found in path.parent.iterdir()])
     out = run(code, tmp_path / "file", measured=False)  # coverage could not write its own file either
     assert "cannot be written: File too large" in out
     assert "b'old' ['file']" in out
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o720, 0o702, 0o1777])
+def test_a_folder_that_others_can_write_signs_nothing(tmp_path: Path, mode: int) -> None:
+    folder = KeyFolder(tmp_path / "keys")
+    folder.create()
+    folder.make_successor("writer")
+    folder.path.chmod(mode)
+    for sign in (folder.writer, folder.log, folder.create, lambda: folder.successor("writer"),
+                 lambda: folder.find("log", "0" * 64), lambda: folder.make_successor("log")):
+        with pytest.raises(KeyUnusable, match=rf"can be written by others \(mode {mode:04o}\)") as caught:
+            sign()
+        assert caught.value.hint == f"chmod 700 {folder.path}"
+    assert not (folder.path / "log.next.pem").exists()
+    for harmless in (0o700, 0o755, 0o711):
+        folder.path.chmod(harmless)
+        folder.writer()
+
+
+def test_no_keys_are_made_in_a_folder_that_others_can_write(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    with pytest.raises(KeyUnusable, match="can be written by others"):
+        KeyFolder(tmp_path).create()
+    assert list(tmp_path.iterdir()) == []

@@ -97,6 +97,20 @@ def test_a_rotation_without_the_passphrase_changes_nothing(folder: KeyFolder) ->
     assert {path.name: path.read_bytes() for path in folder.path.iterdir() if path.suffix == ".pem"} == before
 
 
+@pytest.mark.parametrize("role", Role)
+def test_a_rotation_with_another_passphrase_leaves_nothing_that_blocks_the_right_one(
+    tmp_path: Path, folder: KeyFolder, role: Role
+) -> None:
+    with contextlib.closing(Ledger(tmp_path / "l.db", keys=folder)) as ledger:
+        add(ledger)
+    wrong = KeyFolder(folder.path, lambda: b"another passphrase")
+    with pytest.raises(KeyUnusable, match=rf"the passphrase does not open key .*/{role}\.pem"):
+        rotate(wrong, role)
+    assert sorted(path.name for path in folder.path.glob("*.pem")) == ["log.pem", "writer.pem"]
+    done = rotate(folder, role)
+    assert (done.resumed, folder.signer(role).key_id) == (False, done.new)
+
+
 @pytest.mark.parametrize("passphrase", [b"", b"eleven byte"])
 def test_a_passphrase_that_is_soon_guessed_encrypts_nothing(tmp_path: Path, passphrase: bytes) -> None:
     made = KeyFolder(tmp_path / "k", lambda: passphrase)

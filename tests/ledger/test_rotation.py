@@ -62,6 +62,28 @@ def test_the_old_writer_signs_the_row_that_names_the_new_one_and_nothing_after_i
     assert sorted(each.name for each in folder.path.glob("*.pem")) == ["log.pem", "writer.pem"]
 
 
+def test_a_rotation_clears_private_keys_that_a_crash_left_and_nothing_else(tmp_path, folder):
+    made(tmp_path / "l.db", folder)
+    left = [folder.path / f".{name}.pem.{'0f' * 8}" for name in ("writer", "writer.next", "log", "log.next")]
+    for path in left:
+        path.hardlink_to(folder.path / "writer.pem")
+    kept = [folder.path / name for name in (".writer.pem.bak", f".other.pem.{'0f' * 8}", f".writer.pem.{'0f' * 9}",
+                                            f"writer.pem.{'0f' * 8}")]
+    for path in kept:
+        path.write_text("somebody's own")
+    rotate(folder, Role.LOG)
+    assert not any(path.exists() for path in left) and all(path.exists() for path in kept)
+
+
+def test_a_temporary_name_that_cannot_be_removed_stops_the_rotation_before_it_begins(tmp_path, folder):
+    made(tmp_path / "l.db", folder)
+    left = folder.path / f".writer.pem.{'0f' * 8}"
+    left.mkdir()
+    with pytest.raises(KeyUnusable, match="cannot be removed"):
+        rotate(folder, Role.WRITER)
+    assert folder.waiting_public("writer") is None
+
+
 def test_the_old_log_key_signs_the_head_with_the_row_and_the_new_one_every_head_after_it(tmp_path, folder):
     path = made(tmp_path / "l.db", folder)
     old, note = folder.log().public, head(path)
@@ -245,9 +267,27 @@ def test_a_replaced_writer_is_revoked_from_now_on_and_once(tmp_path, folder):
     assert load_trust(folder.self_trust).revoked_from(done.old, gone.line.origin) == 3
     appended(path, folder)
     assert revoke(path, done.old, keys=folder) == gone
-    earlier = revoke(path, done.old, keys=folder, size=1)
+    earlier = revoke(path, done.old, keys=folder, size=1, voiding=True)
     assert (earlier.row.idx, load_trust(folder.self_trust).revoked_from(done.old, gone.line.origin)) == (5, 1)
     assert (folder.self_trust / "revoked").read_text() == f"{gone.line.line}\n{earlier.line.line}\n"
+
+
+@pytest.mark.parametrize(("size", "words"), [(0, r"signed 13 rows \(1, 2, .*, 10, \.\.\.\) from row 1"),
+                                             (11, r"signed 2 rows \(12, 13\) from row 12"),
+                                             (12, "signed row 13 from row 13 on: none of it")])
+def test_a_bound_before_rows_of_the_key_is_refused_unless_it_is_meant(tmp_path, folder, size, words):
+    path = made(tmp_path / "l.db", folder)
+    for _ in range(10):
+        appended(path, folder)
+    done = rotate(folder, Role.WRITER)
+    with pytest.raises(SettingError, match=words) as refused:
+        revoke(path, done.old, keys=folder, size=size)
+    assert refused.value.hint.startswith("--from-row 14 voids nothing; --yes")
+    assert load_trust(folder.self_trust).revoked == ()
+    with LedgerReader(path) as reader:
+        assert reader.size() == 13
+    assert revoke(path, done.old, keys=folder, size=13).line.size == 13
+    assert revoke(path, done.old, keys=folder, size=size, voiding=True).line.size == size
 
 
 @pytest.mark.parametrize("role", Role)

@@ -472,6 +472,36 @@ def test_a_release_that_is_there_is_told_and_replaced_only_with_force(office: Of
     assert [path.name for path in office.out.iterdir()] == ["out"]
 
 
+@pytest.mark.parametrize(("foreign", "make"), [
+    ("mine.txt", lambda path: path.write_text("x")), ("mine", lambda path: path.mkdir()),
+    ("release/mine.txt", lambda path: path.write_text("x")), ("release/receipts/mine", lambda path: path.write_text("x")),
+    ("release/statement-1.json.bak", lambda path: path.write_text("x")),
+    ("link", lambda path: path.symlink_to("report.md")), ("release/link", lambda path: path.symlink_to("..")),
+    ("pipe", os.mkfifo),
+])
+def test_force_deletes_nothing_that_is_no_part_of_the_release(
+    office: Office, foreign: str, make: Callable[[Path], object]
+) -> None:
+    session = office.accepted(FILES)
+    first = office.release(session)
+    make(first.destination / foreign)
+    with pytest.raises(SettingError, match=f"holds {foreign}, which is no part of that release") as refused:
+        office.release(session, force=True)
+    assert "move it elsewhere" in refused.value.hint
+    assert os.path.lexists(first.destination / foreign) and is_bundle(first.destination)
+    assert len(office.rows(session)) == 1
+    assert [path.name for path in office.out.iterdir()] == ["out"]
+
+
+def test_force_replaces_nothing_where_nobody_can_say_what_belongs_to_the_release(office: Office) -> None:
+    session = office.accepted(FILES)
+    first = office.release(session)
+    (first.destination / "release/SHA256SUMS").write_text("not a sum\n")
+    with pytest.raises(SettingError, match="nobody can say what belongs to it"):
+        office.release(session, force=True)
+    assert (first.destination / "report.md").exists()
+
+
 def test_force_replaces_the_release_of_another_session_with_a_row_of_its_own(office: Office) -> None:
     one, other = office.accepted(FILES), office.accepted({"other.md": (None, b"other")})
     office.release(one)

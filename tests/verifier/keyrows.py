@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from tests.verifier.encoding import encode
-from tests.verifier.findings import Report
+from tests.verifier.findings import WHOLE, Report
 from tests.verifier.keys import LOG, BadKey, b64, from_ssh, from_vkey, key_id, verifies
-from tests.verifier.notes import BadNote, parse
+from tests.verifier.notes import BadNote, Checkpoint, is_signed_by, parse
 from tests.verifier.rows import Row
 from tests.verifier.trust import Trust
 
@@ -32,7 +32,7 @@ class Keys:
         self._report = report
         self._writers: dict[str, Writer] = {}
         self._logs = {(key.name, key_id(key.raw)) for key in trust.logs}
-        self._replaced_logs: set[tuple[str, str]] = set()
+        self._last_heads: dict[tuple[str, str], int] = {}  # of log keys that were replaced or revoked
 
     def follow(self, row: Row) -> None:
         """Take in the next row: who signed it, and what it says of keys."""
@@ -83,9 +83,9 @@ class Keys:
         old = next((log for log in known if _is_proved(row, raw, log[1], "log")), None)
         if old is None:
             raise BadKeyRow("the proof does not show that the new key is held, in place of one that is known")
-        if new in self._replaced_logs:
-            raise BadKeyRow("a log key that was replaced comes back")
-        self._replaced_logs.add(old)
+        if new in self._last_heads:
+            raise BadKeyRow("a log key that was replaced or revoked comes back")
+        self._last_heads[old] = row.idx + 1
         self._logs.add(new)
 
     def _revoke(self, row: Row, raw: bytes, *, is_log: bool) -> None:
@@ -93,7 +93,9 @@ class Keys:
         if bound > row.idx:
             raise BadKeyRow("revokes from a row after itself on")
         if is_log:
-            return  # it bounds heads, which lie outside the rows
+            log = row.body["ledger"], key_id(raw)
+            self._last_heads[log] = min(bound, self._last_heads.get(log, bound))
+            return
         if key_id(raw) == row.writer:
             raise BadKeyRow("revokes the key that signed it")
         writer = self._writers.setdefault(key_id(raw), Writer())
@@ -102,12 +104,21 @@ class Keys:
             self._report.fail(row.idx, "revoked", "rows by the revoked key stand from there on")
 
 
-def follow(rows: list[Row], trust: Trust, report: Report) -> None:
-    """Report **key**, and **revoked** where a row says so."""
+    def judge(self, head: Checkpoint, trust: Trust) -> None:
+        """Ask, after the last row, whether the key that signed the head still signed heads of so many rows."""
+        signers = [key_id(key.raw) for key in trust.logs if key.name == head.origin and is_signed_by(head, key)]
+        if all(head.size > self._last_heads.get((head.origin, signer), head.size) for signer in signers):
+            self._report.fail(WHOLE, "head", "by a log key that was replaced or revoked before")
+
+
+def follow(rows: list[Row], head: Checkpoint | None, trust: Trust, report: Report) -> None:
+    """Report **key**, **revoked** where a row says so, and **head** where it is signed by a key of the past."""
     keys = Keys(trust, report)
     for row in rows:
         if row.is_sound:
             keys.follow(row)
+    if head is not None:
+        keys.judge(head, trust)
 
 
 def _is_proved(row: Row, raw: bytes, replaces: str, role: str) -> bool:

@@ -32,7 +32,7 @@ def verify(ledger: Path, pins: Path, state: Path | None = None, checkpoints: tup
         heads.check_kept(kept, tree, origin, report)
         if state is not None:
             heads.check_state(said, ledger, tree, report)
-    keyrows.follow(read, pinned, report)
+    keyrows.follow(read, head, pinned, report)
     chain.follow(read, tree, report)
     contents.check(read, contents.read(ledger), report)
     attest.check(read, report)

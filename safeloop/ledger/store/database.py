@@ -18,6 +18,7 @@ from safeloop.ledger.store.temporary import copy_with_log
 _Connection = TypeVar("_Connection", bound=sqlite3.Connection)
 BUSY_TIMEOUT_S = 30.0
 _PAGES_TO_FOLD = 1_000
+_SIDES = ("-wal", "-shm", "-journal")
 _OCTAL = re.compile(rb"\\([0-7]{3})")  # how the kernel writes spaces in its table of mounts
 # WAL keeps its index in shared memory, which these do not share between machines (sqlite.org/wal.html).
 _REMOTE = frozenset({
@@ -54,6 +55,7 @@ def connect(path: Path, timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection
     Raises:
         LedgerError: It is not ours, and was not touched; or it cannot be written.
     """
+    check_regular(path)
     with translated(path):
         connection = sqlite3.connect(
             f"{_uri(path)}?mode=rw", uri=True, isolation_level=None, timeout=timeout_s, check_same_thread=False
@@ -87,6 +89,7 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     Raises:
         LedgerError: It cannot be opened, or a copy is needed and cannot be made.
     """
+    check_regular(path)
     wal = Path(f"{path}-wal")
     if os.access(path.parent, os.W_OK):
         return _connect_to_read(path, "mode=ro", sqlite3.Connection)
@@ -205,6 +208,27 @@ def check_file(path: Path) -> None:
         raise LedgerError(f"{path} is empty, not a ledger", hint="restore it from a backup, or choose another path")
 
 
+def check_regular(path: Path) -> None:
+    """Refuse a database file, or a file that SQLite keeps beside one, that is a folder, a pipe or a device.
+
+    SQLite would open a pipe and wait for ever.
+
+    Raises:
+        LedgerError: One of them is, or is out of reach.
+    """
+    for each in (path, *(Path(f"{path}{side}") for side in _SIDES)):
+        try:
+            mode = each.stat().st_mode
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise LedgerError(f"{each} cannot be reached: {error.strerror}", hint=f"ls -ld {each}") from None
+        if not stat.S_ISREG(mode):
+            what = "a folder, not" if stat.S_ISDIR(mode) else "not"
+            restore = ", and restore the file from a backup" if each == path else ""
+            raise LedgerError(f"{each} is {what} a regular file", hint=f"ls -ld {each}; move it away{restore}")
+
+
 def check_ours(path: Path, connection: sqlite3.Connection) -> None:
     """Refuse another program's database, another version of the format, or another text encoding.
 
@@ -303,7 +327,8 @@ def _foreign(path: Path, connection: sqlite3.Connection) -> LedgerError:
     if "turn_count" in columns or tables >= {"spec", "attestations"}:
         return LedgerError(
             f"{path} is a ledger of the tutorial: unsigned, and left as it is",
-            hint=f"safeloop ledger import {path} takes it over into a signed one: safeloop init --ledger PATH",
+            hint="take it over into a signed one: safeloop init --ledger new.db, then "
+            f"safeloop ledger import {path} --ledger new.db",
         )
     return LedgerError(f"{path} is another program's database, not a ledger", hint="choose another path with --ledger")
 
@@ -315,6 +340,11 @@ def _explained(path: Path | str, error: sqlite3.Error) -> LedgerError:
         return LedgerLocked(f"{path} is locked by another process: {words}", hint=f"fuser -v {path}")
     if code == sqlite3.SQLITE_FULL:
         return LedgerError(f"{path}: the disk is full; nothing of this was recorded", hint=f"df {path}")
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_ROLLBACK:
+        return LedgerError(
+            f"{path} cannot be read: {path}-journal lies beside it, which is none of ours and would be played in",
+            hint=f"move {path}-journal away, then safeloop audit",
+        )
     if code == sqlite3.SQLITE_READONLY:
         return LedgerError(f"{path} is read-only; nothing of this was recorded", hint=f"ls -l {path}")
     if code == sqlite3.SQLITE_NOTADB:

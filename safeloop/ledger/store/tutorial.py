@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 
 _LONGEST_VALUE = 4_000_000  # bytes: far beyond what the tutorial writes, and no burden
 _CHUNK = 1 << 20
+_WHICH = "safeloop ledger import FILE, with the file that the tutorial wrote"
 
 
 class TutorialFile:
@@ -40,7 +42,10 @@ class TutorialFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        database.check_file(path)
+        try:
+            database.check_file(path)
+        except LedgerError as error:  # whose own hint would have one made at this place
+            raise type(error)(error.message, hint=_WHICH) from None
         for side in ("-wal", "-journal"):
             log = Path(f"{path}{side}")
             if log.exists() and log.stat().st_size:
@@ -52,7 +57,7 @@ class TutorialFile:
         self._before = _stamp(path)
         self._connection = database.connect_immutable(path)
         try:
-            with database.translated(path):
+            with _translated(path):
                 self._open()
         except BaseException:
             self._connection.close()
@@ -70,7 +75,7 @@ class TutorialFile:
             return
         names = self._columns[table]
         sql = f"SELECT {', '.join(map(_quoted, names))} FROM {_quoted(table)} NOT INDEXED ORDER BY id"  # noqa: S608
-        with database.translated(self.path):
+        with _translated(self.path):
             for values in self._connection.execute(sql):
                 yield dict(zip(names, values, strict=True))
 
@@ -102,7 +107,7 @@ class TutorialFile:
         self._others = tuple(sorted(tables - COLUMNS.keys()))
         if "ledger" not in self._columns and not self._columns.keys() >= {"spec"}:
             raise LedgerError(f"{self.path} is not a ledger of the tutorial: it has no table of rows or specs",
-                              hint="safeloop ledger import FILE, with the file that the tutorial wrote")
+                              hint=_WHICH)
 
     def _names(self, table: str) -> tuple[str, ...]:
         """Return the columns that are stored: what a generated one would compute is its author's code."""
@@ -114,6 +119,18 @@ class TutorialFile:
                 f"{self.path}: table {table} lacks {', '.join(lacking)}: not a ledger of the tutorial", hint=""
             )
         return names
+
+
+@contextlib.contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours; their hints are for ledgers of ours, and none of them mends a stranger's file."""
+    try:
+        with database.translated(path):
+            yield
+    except LedgerError as error:
+        if not isinstance(error.__cause__, sqlite3.Error):
+            raise
+        raise type(error)(error.message, hint=_WHICH) from error.__cause__
 
 
 def _quoted(name: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def backup(db_path: str | os.PathLike[str], to: str | os.PathLike[str], *, keys:
         with _writers_held(state_path(keys, reader.origin())):
             stack.enter_context(reader.frozen())
         size, note = _require_whole(reader)
-        temporary = target.with_name(f".{target.name.removesuffix('.db')}.part.db")
+        temporary = _temporary(target)
         with _claimed(temporary), _claimed(content_path(temporary)):
             has_content = reader.copy_to(temporary)
             if copied(temporary) != (size, note):
@@ -84,12 +84,39 @@ def _target(to: Path) -> Path:
     target = real_path(to.parent) / to.name
     if not target.parent.is_dir():
         raise SettingError(f"there is no folder {target.parent}", hint=f"mkdir -p {target.parent}")
+    _clear_half(target)
     for base in (target, content_path(target)):
         for path in (Path(f"{base}{side}") for side in ("", "-wal", "-journal")):  # SQLite would play these in
             if os.path.lexists(path):
                 raise SettingError(f"{path} is there already; a backup never replaces anything",
                                    hint="name another file, one for each backup")
     return target
+
+
+def _temporary(target: Path) -> Path:
+    """Return where a ledger's copy lies until it is whole; the content's lies beside it, as everywhere."""
+    return target.with_name(f".{target.name.removesuffix('.db')}.part.db")
+
+
+def _clear_half(target: Path) -> None:
+    """Take the name from a content's copy whose maker died before the ledger's copy had its own.
+
+    It is known by its temporary name, which it still has; a content database of anybody else has none.
+    """
+    copy, temporary = content_path(target), content_path(_temporary(target))
+    if _is_half(target, copy, temporary):
+        try:
+            _clear(copy, lambda: _is_half(target, copy, temporary))
+        except OSError as error:
+            raise LedgerError(f"{copy} is half of a backup and cannot be removed: {error.strerror}",
+                              hint=f"rm {copy} {temporary}") from None
+
+
+def _is_half(target: Path, copy: Path, temporary: Path) -> bool:
+    try:
+        return not os.path.lexists(target) and os.path.samestat(copy.lstat(), temporary.lstat())
+    except OSError:  # one of them is not there, or out of reach: then so are the others, and whoever writes says why
+        return False
 
 
 @contextlib.contextmanager
@@ -142,15 +169,21 @@ def _claimed(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _clear(path: Path) -> None:
-    """Remove what a dead process left; never write into it, for it may be a finished copy under a second name."""
+def _clear(path: Path, is_left: Callable[[], bool] = lambda: True) -> None:
+    """Remove what a dead process left; never write into it, for it may be a finished copy under a second name.
+
+    Args:
+        path: Its name.
+        is_left: Asked again when it is certain that no living process holds it.
+    """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink(missing_ok=True)
+        if is_left():
+            path.unlink(missing_ok=True)
     except BlockingIOError:
         raise _locked(path) from None
     finally:

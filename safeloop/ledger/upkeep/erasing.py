@@ -71,6 +71,11 @@ class Plan:
     missing: int = 0
 
     @property
+    def is_session(self) -> bool:
+        """Whether a session is the target, and not one content."""
+        return all(part.session == self.target for part in self.parts)
+
+    @property
     def count(self) -> int:
         """How many contents would go."""
         return len({each["salted_sha256"] for part in self.parts for each in part.contents})

@@ -35,14 +35,23 @@ SHA256SUMS            every other file here: sha256sum --check --quiet SHA256SUM
 checkpoint            the ledger's signed head: its origin, its {size} rows in all, and their Merkle root (C2SP)
 rows/N.body           row N: the exact bytes that were stored, RFC 8785
 rows/N.sig            its writer's Ed25519 signature, 64 bytes
-rows/N.pae            what that signature is of: openssl pkeyutl -verify -rawin -in rows/N.pae -sigfile rows/N.sig
+rows/N.pae            what that signature is of
 rows/N.tlog-proof     proof that the row is in the ledger (C2SP tlog-proof); it carries the checkpoint
 content/HEX.prefix    52 bytes: the text safeloop.content.v1, a zero byte, and the salt
 content/HEX.bytes     what a row committed to as HEX: cat HEX.prefix HEX.bytes | sha256sum says HEX
 
 {contents}SHA256SUMS shows that these files belong together, and nothing else. What shows that they are true are
 the keys: the log's and the writers' public keys, and the reviewers', which must come from elsewhere, from somebody you
-trust, and never from whoever gave you this folder. safeloop help verify has the commands.
+trust, and never from whoever gave you this folder.
+
+Put a pinned writer's key, the 68 characters after ssh-ed25519, into KEY, and verify a row with openssl:
+
+    N={first}
+    printf '\\060\\052\\060\\005\\006\\003\\053\\145\\160\\003\\041\\000' > ../writer.der
+    echo "$KEY" | base64 -d | tail -c 32 >> ../writer.der
+    openssl pkeyutl -verify -pubin -keyform DER -inkey ../writer.der -rawin -in rows/$N.pae -sigfile rows/$N.sig
+
+safeloop help verify has these commands for everything that is here.
 """
 
 
@@ -102,6 +111,7 @@ class _Writer:
     def __init__(self, reader: LedgerReader, log: Verifier, place: Path) -> None:
         self._reader, self._log, self._place = reader, log, place
         self.rows = self.contents = self.missing = 0
+        self._first = 0
         self._absent: set[str] = set()
         for name in ("rows", "content"):
             (place / name).mkdir(mode=0o700)
@@ -113,6 +123,7 @@ class _Writer:
         idx, body, signature = stored
         receipt = render_receipt(prove(self._reader, stored, self._log))
         name = f"rows/{idx + 1}"
+        self._first = self._first or idx + 1
         self._put(f"{name}.body", body)
         self._put(f"{name}.sig", signature)
         self._put(f"{name}.pae", seal.pae(body))
@@ -132,7 +143,7 @@ class _Writer:
         absent = f"Not kept any more, so not here: {self.missing:,} of the contents that rows commit to.\n\n"
         text = _README.format(
             origin=self._reader.origin(), size=f"{self._reader.size():,}", contents=absent if self.missing else "",
-            rows="one row" if self.rows == 1 else f"{self.rows:,} rows",
+            rows="one row" if self.rows == 1 else f"{self.rows:,} rows", first=self._first or "N",
         )
         self._put("checkpoint", note.encode())
         self._put("README.txt", text.encode())

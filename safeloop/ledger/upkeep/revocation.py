@@ -16,10 +16,12 @@ from safeloop.ledger import trust
 from safeloop.ledger.keys import KeyFolder
 from safeloop.ledger.ledger import Ledger, View
 from safeloop.ledger.policy import Revocation
+from safeloop.ledger.reader import LedgerReader
 from safeloop.ledger.rows import LEDGER_SESSION, Draft, Row
 from safeloop.ledger.succession import REVOKE, NamedKey, Role, name_key
 
 _FEWEST_DIGITS = 8
+_MOST_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Revoked:
 
 
 def revoke(
-    db_path: str | os.PathLike[str], key_id: str, *, keys: KeyFolder, size: int | None = None
+    db_path: str | os.PathLike[str], key_id: str, *, keys: KeyFolder, size: int | None = None, voiding: bool = False
 ) -> Revoked:
     """Revoke a key that signs no more, in one ledger.
 
@@ -47,14 +49,19 @@ def revoke(
         keys: The key folder; the key must be pinned in its `self`.
         size: The first row index that does not count, and the largest checkpoint that does; None is the ledger's
             size at this moment.
+        voiding: True says that rows which the key signed from there on shall no longer count, and that audits of
+            this ledger shall fail on them for ever; without it such a bound is refused.
 
     Raises:
-        SettingError: No pinned key, or several, have this id; or the size is beyond the ledger's.
+        SettingError: No pinned key, or several, have this id; the size is beyond the ledger's; or rows would be
+            voided, and nobody said that they shall be.
         KeyUnusable: The key still signs.
     """
     with contextlib.closing(Ledger(db_path, keys=keys, create=False)) as ledger:
         key = _pinned(keys, key_id, ledger.origin)
         _refuse_current(keys, key)
+        if size is not None and not voiding:
+            _refuse_voiding(db_path, key, size)
         found: list[Row] = []
         rows = ledger.append(lambda view: _drafts(view, key, size, found))
         row = rows[0] if rows else min(found, key=lambda each: int(each.data["not_after_size"]))
@@ -86,11 +93,28 @@ def _refuse_current(keys: KeyFolder, key: NamedKey) -> None:
         )
 
 
+def _refuse_voiding(db_path: str | os.PathLike[str], key: NamedKey, size: int) -> None:
+    """Refuse a bound before rows that the key signed; none can come after this was asked, for it signs no more."""
+    # A body is canonical, and a quote within a text is escaped: this finds the key `writer` only.
+    mark = b'"writer":"%s"' % key.key_id.encode()
+    with LedgerReader(db_path) as reader:
+        signed = [idx + 1 for idx, body, _ in reader.rows(size) if mark in body]
+    if signed:
+        count, named = len(signed), ", ".join(map(str, signed[:_MOST_NAMED]))
+        rows = f"row {named}" if count == 1 else f"{count:,} rows ({named}{', ...' if count > _MOST_NAMED else ''})"
+        raise SettingError(
+            f"writer key {key.key_id[:8]} signed {rows} from row {size + 1} on: none of it would count any more, and "
+            "every audit of this ledger would FAIL from then on",
+            hint=f"--from-row {signed[-1] + 1} voids nothing; --yes, if a thief signed this and it shall not count",
+        )
+
+
 def _drafts(view: View, key: NamedKey, size: int | None, found: list[Row]) -> Sequence[Draft]:
     """Draft the row, or put the one that says so already into `found`."""
     wanted = view.size if size is None else size
     if wanted > view.size:
-        raise SettingError(f"the ledger has {view.size} rows, and not yet {wanted}", hint="leave out --size")
+        raise SettingError(f"the ledger has {view.size} rows, and not yet {wanted}",
+                           hint="a bound of at most that many rows; without --from-row and --size it is all of them")
     if key.key_id in (view.writer, view.log):
         raise KeyUnusable(f"key {key.key_id[:8]} still signs in this ledger", hint="safeloop key rotate")
     found += [

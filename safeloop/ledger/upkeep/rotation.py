@@ -66,6 +66,7 @@ def rotate(keys: KeyFolder, role: Role, *, skip: Sequence[Path] = ()) -> Rotatio
     if not keys.has_keys():
         raise KeyUnusable(f"there are no keys in {keys.path}", hint="safeloop key new")
     with _alone(keys):
+        keys.clear_unfinished()  # or a private half that is to be gone would stay under a second name
         resumed = keys.waiting_public(role) is not None
         new = keys.make_successor(role)
         old = keys.signer(role).key_id

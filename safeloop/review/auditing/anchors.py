@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safeloop.errors import KeyUnusable, LedgerError, VerificationError
+from safeloop.ledger import ed25519
 from safeloop.ledger.note import Checkpoint, parse_checkpoint, verify_checkpoint
 from safeloop.ledger.reader import LedgerReader
 from safeloop.ledger.state import State
@@ -27,12 +28,14 @@ class Head:
         signed: The checkpoint, if it verifies under the pinned key of its log.
         findings: Why it does not.
         note: Its text, with whatever cosignatures it carries; empty where there is none.
+        signer: The id of the key under which it verifies; empty if it does not.
     """
 
     claimed: str | None
     signed: Checkpoint | None
     findings: tuple[Finding, ...]
     note: str = ""
+    signer: str = ""
 
 
 NO_HEAD = Head(None, None, ())
@@ -63,11 +66,12 @@ def read_head(reader: LedgerReader, trust: Trust) -> Head:
     except VerificationError as error:
         return Head(None, None, (finding(Rule.HEAD, f"the head is not a checkpoint: {error}"),))
     try:
-        return Head(claimed, verify_checkpoint(note, trust.log_for(claimed, note)), (), note)
+        log = trust.log_for(claimed, note)
+        return Head(claimed, verify_checkpoint(note, log), (), note, ed25519.key_id(log.public))
     except KeyUnusable as error:
         return Head(claimed, None, (finding(Rule.TRUST, error.message, remedy=error.hint),))
     except VerificationError as error:
-        return Head(claimed, None, (finding(Rule.HEAD, f"the head does not hold: {error}"),))
+        return Head(claimed, None, (finding(Rule.HEAD, f"the head does not hold: {error}", remedy=error.hint),))
 
 
 def verify_kept(notes: Sequence[str], trust: Trust) -> tuple[tuple[Kept, ...], tuple[Finding, ...]]:
@@ -78,7 +82,8 @@ def verify_kept(notes: Sequence[str], trust: Trust) -> tuple[tuple[Kept, ...], t
             origin = parse_checkpoint(note).origin
             kept.append(Kept(number, verify_checkpoint(note, trust.log_for(origin, note))))
         except (KeyUnusable, VerificationError) as error:
-            findings.append(finding(Rule.CHECKPOINT, f"checkpoint {number} cannot be used: {error}"))
+            words = f"checkpoint {number} cannot be used: {error}"
+            findings.append(finding(Rule.CHECKPOINT, words, remedy=error.hint))
     return tuple(kept), tuple(findings)
 
 
@@ -98,7 +103,7 @@ def verify_since(
         checkpoint = verify_checkpoint(note, trust.log_for(origin, note))
     except (KeyUnusable, VerificationError) as error:
         words = f"the checkpoint to audit from cannot be used: {error}; every row was judged"
-        return 0, (), (finding(Rule.CHECKPOINT, words),)
+        return 0, (), (finding(Rule.CHECKPOINT, words, remedy=error.hint),)
     signed = head.signed
     is_of_use = signed is not None and origin == signed.origin and checkpoint.size <= signed.size
     return checkpoint.size if is_of_use else 0, (Kept(0, checkpoint),), ()

@@ -83,6 +83,7 @@ def audit(
 
     Raises:
         SettingError: What is asked for cannot be had together.
+        KeyUnusable: The auditor's `release.toml` is not understood.
         SafeloopError: A process that judged rows ended before its time.
         LedgerError: Not a file that can be audited at all, or locked.
         SessionNotFoundError: Nothing is wrong, and there is no row of this session.
@@ -152,7 +153,7 @@ class _Audit:
         if plan.tree_only:
             return LinkSweep(origin, plan.rows_per_block)
         work = Judge(self._trust, origin, plan.session, self._since, plan.rows_per_block or ROWS_PER_BLOCK)
-        return RecordSweep(Examination(self._reader, self._trust, origin, self._since), work)
+        return RecordSweep(Examination(self._reader, self._trust, self._head, self._since), work)
 
     def _read(self) -> None:
         """Judge every row in one pass, beside the stored hashes; say how far it came if the file is damaged."""

@@ -51,6 +51,7 @@ class ContentCheck:
         self._whole_rows: set[int] = set()  # of those, the rows whose own commitments are whole
         self._absent: dict[str, _Absence] = {}
         self._erased: dict[str, int] = {}
+        self._erased_by: dict[int, int] = {}  # how many contents each `erase` row lists
         self._faulty: set[str] = set()
         self._unreadable = False
 
@@ -131,8 +132,20 @@ class ContentCheck:
         if missing and not self._reader.has_contents():
             first = min(absence.row for _, absence in missing)
             words = f"there is no content database beside {self._reader.path}: {counted(len(missing), 'content')} lost"
-            return (finding(Rule.CONTENT, f"{words}, the first of row {first}", row=first),), _gaps(erased)
-        return tuple(_missing(name, absence) for name, absence in missing), _gaps(erased)
+            return (finding(Rule.CONTENT, f"{words}, the first of row {first}", row=first),), self._gaps(erased)
+        return tuple(_missing(name, absence) for name, absence in missing), self._gaps(erased)
+
+    def _gaps(self, erased: list[tuple[_Absence, int]]) -> tuple[Finding, ...]:
+        """Sum up what was erased, by the row that did it, and as many as that row says.
+
+        What only an erased list named is never missed by itself.
+        """
+        gaps = []
+        for eraser in sorted({eraser for _, eraser in erased}):
+            first = min((absence for absence, by in erased if by == eraser), key=lambda absence: absence.row)
+            words = f"row {eraser} erased {counted(self._erased_by[eraser], 'content')}, the first of row {first.row}"
+            gaps.append(finding(Rule.ERASED, words, row=eraser, session=first.session))
+        return tuple(gaps)
 
     def _read_together(self, claims: Iterable[Claim]) -> None:
         wanted = [claim for claim in dict.fromkeys(claims) if not self._is_remembered(claim)]
@@ -215,10 +228,13 @@ class ContentCheck:
                     yield from self._read(row, each, [])
 
     def _note_erased(self, row: Row, entries: Iterable[dict[str, Any]]) -> None:
+        listed: set[str] = set()
         for entry in entries:
             names = [entry.get("salted_sha256"), *(each["salted_sha256"] for each in commitments(entry))]
-            for name in filter(digest, names):
-                self._erased.setdefault(str(name), row.id)
+            listed |= {str(name) for name in filter(digest, names)}
+        for name in listed:
+            self._erased.setdefault(name, row.id)
+        self._erased_by[row.id] = len(listed)
 
 
 def _claim(commitment: Mapping[str, Any]) -> Claim:
@@ -229,17 +245,6 @@ def _claim(commitment: Mapping[str, Any]) -> Claim:
 def _commitment(claim: Claim) -> dict[str, Any]:
     size, name, media_type = claim
     return {"bytes": int(size), "salted_sha256": name.decode(), "type": json.loads(b'"%s"' % media_type)}
-
-
-def _gaps(erased: list[tuple[_Absence, int]]) -> tuple[Finding, ...]:
-    """Sum up what was erased, by the row that did it."""
-    gaps = []
-    for eraser in sorted({eraser for _, eraser in erased}):
-        first = min((absence for absence, by in erased if by == eraser), key=lambda absence: absence.row)
-        number = sum(by == eraser for _, by in erased)
-        words = f"row {eraser} erased {counted(number, 'content')}, the first of row {first.row}"
-        gaps.append(finding(Rule.ERASED, words, row=eraser, session=first.session))
-    return tuple(gaps)
 
 
 def _missing(name: str, absence: _Absence) -> Finding:

@@ -14,6 +14,7 @@ from safeloop.ledger.kinds import KINDS
 from safeloop.ledger.reader import LedgerReader
 from safeloop.ledger.trust import Trust
 from safeloop.review.attesting.claims import is_by_pinned_reviewer, misstatement
+from safeloop.review.auditing.anchors import Head
 from safeloop.review.auditing.chains import Chains
 from safeloop.review.auditing.contents import ContentCheck
 from safeloop.review.auditing.findings import Finding, Rule, about, counted, finding
@@ -38,12 +39,13 @@ class Examination:
     Args:
         reader: Gives the content.
         trust: The auditor's pins.
-        origin: As above, if a verified head says so.
+        head: The ledger's; it gives the origin if it verifies.
         since: Rows before this position only tell their sessions: what they commit to was compared before.
     """
 
-    def __init__(self, reader: LedgerReader, trust: Trust, origin: str | None, since: int = 0) -> None:
-        self.origin = origin
+    def __init__(self, reader: LedgerReader, trust: Trust, head: Head, since: int = 0) -> None:
+        self.origin = None if head.signed is None else head.signed.origin
+        self._head = head
         self.findings: list[Finding] = []
         self.displaced_links: list[Finding] = []
         self.faulty: set[int] = set()
@@ -133,6 +135,9 @@ class Examination:
         self._left_behind, unread = self._contents.left_behind()
         self.findings += (*missing, *unread)
         self.findings += self._word.finish()
+        if self._head.signed is not None:
+            signed = self._head.signed
+            self.findings += self._keyring.judge_head(signed.origin, self._head.signer, signed.size)
 
     def gaps(self) -> Iterator[Finding]:
         """Yield what could not be checked."""

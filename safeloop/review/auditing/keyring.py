@@ -16,7 +16,7 @@ from safeloop.ledger.note import parse_checkpoint
 from safeloop.ledger.rows import LEDGER_SESSION
 from safeloop.ledger.succession import REVOKE, ROTATE, NamedKey, Role, has_possession, read_key
 from safeloop.ledger.trust import Trust
-from safeloop.review.auditing.findings import Finding, Rule, about
+from safeloop.review.auditing.findings import Finding, Rule, about, finding
 
 
 @dataclass(slots=True)
@@ -38,6 +38,19 @@ class _Known:
     revoked: int = -1
 
 
+@dataclass(frozen=True, slots=True)
+class _Former:
+    """A log key that no longer signs heads.
+
+    Attributes:
+        size: Of the last tree of which it may have signed the head.
+        words: Which row says so.
+    """
+
+    size: int
+    words: str
+
+
 class Keyring:
     """The keys of one ledger, as far as its rows have been read."""
 
@@ -45,7 +58,7 @@ class Keyring:
         self._trust = trust
         self._keys: dict[str, _Known] = {}
         self._logs: dict[str, set[str]] = {}
-        self._former_logs: set[tuple[str, str]] = set()
+        self._former_logs: dict[tuple[str, str], _Former] = {}
         self._vouched: dict[str, int] = {}
 
     def follow(self, row: Row) -> Iterator[Finding]:
@@ -76,6 +89,19 @@ class Keyring:
             remedy=f"row {self._vouched[writer] + 1}, signed by a pinned writer, names this key as its successor: ask "
             "the operator over another channel, then safeloop trust import",
         )
+
+    def judge_head(self, origin: str, signer: str, size: int) -> Iterator[Finding]:
+        """Yield what is wrong with who signed the head; asked after the last row.
+
+        Args:
+            origin: The ledger's.
+            signer: The id of the log key under which the head verified.
+            size: Rows of the tree that it signs.
+        """
+        former = self._former_logs.get((origin, signer))
+        if former is not None and size > former.size:
+            words = f"signed by log key {signer[:8]}, whose last head was of {former.size:,}: {former.words}"
+            yield finding(Rule.HEAD, f"the head of {size:,} rows is {words}")
 
     def _tell(self, row: Row) -> tuple[str, Rule]:
         """Take in a `key` row; return what is wrong with it, or nothing."""
@@ -117,8 +143,8 @@ class Keyring:
             return (f"has no proof that log key {key.key_id[:8]} took part in place of a pinned one: forged, of "
                     "another ledger, or the key that it replaced is not pinned")
         if (row.ledger, key.key_id) in self._former_logs:
-            return f"names log key {key.key_id[:8]} again, which was replaced before"
-        self._former_logs.add((row.ledger, replaced))
+            return f"names log key {key.key_id[:8]} again, which was replaced or revoked before"
+        self._former_logs[row.ledger, replaced] = _Former(row.id, f"row {row.id} replaced it by {key.key_id[:8]}")
         logs.add(key.key_id)
         return ""
 
@@ -129,7 +155,10 @@ class Keyring:
         if bound > row.idx:
             return f"revokes a key from row {bound + 1} on, which is after itself", Rule.KEY
         if key.role is Role.LOG:
-            return "", Rule.KEY  # bounds checkpoints, which lie outside the rows
+            former = self._former_logs.get((row.ledger, key.key_id))
+            if former is None or bound < former.size:
+                self._former_logs[row.ledger, key.key_id] = _Former(bound, f"row {row.id} revoked it from there on")
+            return "", Rule.KEY
         if key.key_id == row.writer:
             return "revokes the key that signed it", Rule.KEY
         known = self._keys.setdefault(key.key_id, _Known())

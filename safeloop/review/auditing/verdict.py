@@ -63,10 +63,10 @@ class AuditReport:
 
     @property
     def exit_code(self) -> ExitCode:
-        """What a wrapper sees: a failure outweighs incompleteness; whoever asks only for the tree gets what it says."""
+        """What a wrapper sees: a failure outweighs incompleteness, and the tree alone is never all."""
         if self.findings:
             return ExitCode.VERIFICATION_FAILED
-        return ExitCode.INCOMPLETE if self.gaps else ExitCode.DONE
+        return ExitCode.DONE if self.completeness == "COMPLETE" else ExitCode.INCOMPLETE
 
     @property
     def verdict(self) -> str:
@@ -74,6 +74,7 @@ class AuditReport:
         rows = f"{counted(self.rows_standing, 'row')} {'stands' if self.rows_standing == 1 else 'stand'}"
         faults = counted(len(self.findings), "finding")
         what, proof = ("tree", "their places in it") if self.tree_only else ("record", "their own signatures")
+        what += "" if self.session is None else f" of session {self.session}"
         if not self.findings:
             text = f"{what} PASS, {rows}"
         elif self.rows_standing == 0:
@@ -84,10 +85,12 @@ class AuditReport:
             text = f"{what} FAIL ({faults}), the other {rows}"
         if self.since:
             text += f"; judged from row {self.since + 1} on, audited up to there before"
+        if self.session is not None:
+            text += "; other sessions were not judged"
         if self.gaps:
             text += f"; INCOMPLETE ({counted(len(self.gaps), 'gap')})"
         if self.tree_only:
-            text += "; signatures, encodings and contents were not checked"
+            text += "; INCOMPLETE: signatures, encodings and contents were not checked"
         return text + ("; judged by `self`, the keys that this machine pinned for itself" if self.is_self else "")
 
     def as_json(self) -> dict[str, Any]:
@@ -110,6 +113,12 @@ class AuditReport:
             "verdict": self.verdict,
             "exit_code": int(self.exit_code),
         }
+
+
+def nothing_audited(findings: tuple[Finding, ...], session: str | None, *, tree_only: bool) -> AuditReport:
+    """Return what is said where there is nothing to audit, or nothing to audit by: it fails, and no row stands."""
+    notes = ("no row was looked at",)
+    return AuditReport(None, 0, session, 0, 0, findings, (), notes, is_self=False, tree_only=tree_only)
 
 
 def render_report(report: AuditReport) -> str:

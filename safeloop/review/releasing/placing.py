@@ -18,10 +18,10 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from safeloop.errors import LedgerLocked, SettingError
+from safeloop.errors import LedgerLocked, SettingError, VerificationError
+from safeloop.ledger import visible
 from safeloop.ledger.durable import sync_folder
-from safeloop.review.attesting.attestation import FRAME, SUMS
-from safeloop.review.releasing.bundle import CHECKPOINT, PROOF
+from safeloop.review.releasing.earlier import foreign_entry, is_bundle
 
 _AGAIN = "mend that, then run the same command again: what is recorded stands, and is not recorded twice"
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -54,13 +54,6 @@ def _is_of_the_ledger(target: Path, ledger: Path) -> bool:
     return is_side or target.is_relative_to(ledger.with_name(f"{stem}.sessions"))
 
 
-def is_bundle(path: Path) -> bool:
-    """Say whether a folder looks like a release: itself no link, and with the proof of one in it."""
-    proof = path / PROOF
-    folders = all(each.is_dir() and not each.is_symlink() for each in (path, proof))
-    return folders and all((proof / name).is_file() for name in (FRAME, SUMS, CHECKPOINT))
-
-
 class Place:
     """A destination that is held: nobody else is releasing to it.
 
@@ -75,7 +68,7 @@ class Place:
         self._old = work / "old"
 
     def require_free(self, *, force: bool) -> None:
-        """Refuse a destination that exists, unless it is an earlier release and `force` is given.
+        """Refuse a destination that exists, unless it is an earlier release and nothing else, and `force` is given.
 
         Raises:
             SettingError: Something is there that stays there.
@@ -84,6 +77,8 @@ class Place:
             return
         ours = is_bundle(self.target)
         if ours and force:
+            with _explained(self.target):
+                _require_nothing_else(self.target)
             return
         hint = "--force replaces it" if ours else "name another folder with --to"
         what = "holds a release already" if ours else "exists and is no release of ours"
@@ -111,6 +106,20 @@ class Place:
         for left in (self._bundle, self._old):
             if left.exists():
                 shutil.rmtree(left)
+
+
+def _require_nothing_else(bundle: Path) -> None:
+    """Refuse to replace the folder of a release in which somebody keeps something of their own."""
+    try:
+        foreign = foreign_entry(bundle)
+    except VerificationError as error:
+        raise SettingError(f"{bundle} is not replaced, for nobody can say what belongs to it: {error}",
+                           hint="name another folder with --to") from None
+    if foreign is not None:
+        raise SettingError(
+            f"{bundle} holds {visible(foreign, 200)}, which is no part of that release: nothing was changed",
+            hint="move it elsewhere, or name another folder with --to",
+        )
 
 
 @contextlib.contextmanager

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from safeloop.errors import KeyUnusable, VerificationError
-from safeloop.ledger import escaped
-from safeloop.ledger.consistency import parse_consistency, verify_consistency
+from safeloop.errors import KeyUnusable, ProofError, VerificationError
+from safeloop.ledger import escaped, visible
+from safeloop.ledger.consistency import Consistency, parse_consistency, verify_consistency
 from safeloop.ledger.note import parse_checkpoint
 from safeloop.ledger.trust import Trust
 from safeloop.review.verifying.heads import judge_head, open_kept
@@ -88,7 +89,7 @@ def _verify_checkpoint(
 def _verify_consistency(
     text: str, kept: Sequence[SignedHead], trust: Trust, findings: Findings, facts: dict[str, object]
 ) -> None:
-    found = parse_consistency(text)
+    found = _signed(parse_consistency(text), kept)
     origin = parse_checkpoint(found.note).origin
     older = [each for each in kept if each.checkpoint.size == found.old and each.checkpoint.origin == origin]
     facts |= {"ledger": escaped(origin), "old": found.old}
@@ -106,3 +107,23 @@ def _verify_consistency(
         findings.unproved.append("the rows themselves: safeloop audit --checkpoint FILE, where the ledger is")
         others = [other for other in kept if other is not each]
         judge_head(SignedHead(newer, found.note), others, trust, findings)
+
+
+def _signed(proof: Consistency, kept: Sequence[SignedHead]) -> Consistency:
+    """Return a proof up to a size of which the ledger keeps no signature with the signed note that the reader kept.
+
+    Raises:
+        ProofError: They kept none of exactly this checkpoint.
+    """
+    if "\n\n" in proof.note:
+        return proof
+    for each in kept:
+        if each.checkpoint.text == proof.note:
+            return replace(proof, note=each.note)
+    size = proof.note.split("\n")[1] if proof.note.count("\n") > 1 else "so many"
+    raise ProofError(
+        f"the newer checkpoint, of {visible(size, 20)} rows, is not signed: the proof is up to a size of which the "
+        "ledger keeps no signature, and no checkpoint that was given is of that size and root",
+        hint="give the signed one beside the older, if you kept it: --checkpoint FILE --checkpoint FILE; or ask "
+             "whoever keeps the ledger for a proof up to its head: safeloop checkpoint --since FILE",
+    )

@@ -35,7 +35,8 @@ def judge_head(head: SignedHead, kept: Sequence[SignedHead], trust: Trust, findi
         elif other.size != checkpoint.size:
             findings.unproved.append(
                 f"one history with checkpoint {number}: from {min(other.size, checkpoint.size):,} to "
-                f"{max(other.size, checkpoint.size):,} rows takes safeloop checkpoint --since FILE, where the ledger is"
+                f"{max(other.size, checkpoint.size):,} rows takes a proof of its own: safeloop checkpoint --since "
+                "OLDER --to NEWER, where the ledger is, and then safeloop verify PROOF --checkpoint OLDER"
             )
         elif other.root != checkpoint.root:
             findings.refuse(f"checkpoint {number} has another root at {other.size:,} rows: two histories under one key",

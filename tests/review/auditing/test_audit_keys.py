@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -168,7 +170,7 @@ def test_a_log_key_follows_a_pinned_one_and_then_another() -> None:
 def test_a_log_key_that_was_replaced_never_comes_back() -> None:
     rows = Rows()
     assert rows(OLD, rotated(LATER, LOG, role=Role.LOG)) == []
-    only(rows(OLD, rotated(LOG, LATER, role=Role.LOG)), Rule.KEY, "again, which was replaced before")
+    only(rows(OLD, rotated(LOG, LATER, role=Role.LOG)), Rule.KEY, "again, which was replaced or revoked before")
 
 
 def test_a_log_key_that_follows_no_known_one_is_found() -> None:
@@ -264,3 +266,32 @@ def test_a_stolen_key_that_goes_on_signing_is_found_though_the_auditor_has_no_re
     pins = load_trust(folder.self_trust)
     assert findings(ledger, pins) == [(Rule.REVOKED, 6)]
     assert ed25519.key_id(stolen.public) == done.old
+
+
+@pytest.mark.parametrize("what", ["rotated", "revoked"])
+def test_a_former_log_key_signs_no_head_of_a_larger_tree(place: tuple[Ledger, KeyFolder], what: str) -> None:
+    ledger, folder = place
+    former = folder.log()
+    rotate(folder, Role.LOG)
+    if what == "revoked":
+        revoke(ledger.db_path, former.key_id, keys=folder)
+    bound, _ = ledger.head()
+    add(ledger)
+    pins = load_trust(folder.self_trust)
+    later, _ = ledger.head()
+    assert (bound.size, later.size) == ((3, 4) if what == "rotated" else (4, 5))
+    assert findings(ledger, pins) == []
+    with closing(sqlite3.connect(ledger.db_path, isolation_level=None)) as sql:
+        sql.execute("UPDATE head SET note = ?", (sign_checkpoint(later, Verifier(later.origin, former.public), former.sign),))
+    pins = replace(pins, revoked=())  # the auditor has heard of nothing: the rows say so
+    assert findings(ledger, pins) == [(Rule.HEAD, None)]
+
+
+def test_the_head_over_its_own_rotation_is_the_last_of_a_log_key() -> None:
+    rows = Rows(logs=(LOG, LATER))
+    rows(OLD)
+    assert rows(OLD, rotated(LATER, LOG, role=Role.LOG)) == []
+    assert list(rows.keyring.judge_head(ORIGIN, LOG.key_id, 2)) == []
+    assert list(rows.keyring.judge_head(ORIGIN, LATER.key_id, 9)) == []
+    assert list(rows.keyring.judge_head("safeloop.local/y", LOG.key_id, 9)) == []
+    only(list(rows.keyring.judge_head(ORIGIN, LOG.key_id, 3)), Rule.HEAD, "row 2 replaced it by")

@@ -13,11 +13,12 @@ from tests.review.attacks import OWN, Victim, found, gaps, make, rebuild, set_bo
 def test_the_verdict_on_a_tree_is_never_one_on_the_record(tmp_path: Path) -> None:
     victim, _, _ = make(tmp_path)
     report = victim.audit(tree_only=True, state=OWN, checkpoints=[victim.head()])
-    assert (found(report), report.exit_code, report.rows, report.rows_standing) == ([], 0, 10, 10)
-    assert report.verdict.startswith("tree PASS, 10 rows stand; signatures, encodings and contents were not checked")
+    assert (found(report), report.exit_code, report.rows, report.rows_standing) == ([], 18, 10, 10)
+    assert report.verdict.startswith("tree PASS, 10 rows stand; INCOMPLETE: signatures, encodings and contents were not checked")
     assert "record PASS" not in render_report(report)
     value = report.as_json()
     assert (value["tree"], value["record"], value["completeness"]) == ("PASS", "UNCHECKED", "INCOMPLETE")
+    assert value["exit_code"] == 18
     assert victim.audit().as_json()["tree"] is None
 
 

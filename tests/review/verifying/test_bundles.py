@@ -379,7 +379,11 @@ def test_a_quorum_is_asked_of_the_bundle_s_checkpoint(office: Office) -> None:
     log = Verifier(office.ledger.origin, KeyFolder(office.keys).log().public)
     trust = office.trust(policy=policy("one", log))
     assert any("demands the quorum one" in each for each in office.reasons(folder, trust=trust))
+    (fault,) = office.verify(folder, trust=trust, now=datetime.now(UTC)).faults
+    assert "release/checkpoint.txt" in fault.hint and "of another size does not" in fault.hint
     checkpoint = folder / "release/checkpoint.txt"
+    cosigned = checkpoint.read_text() + ONE.line(checkpoint.read_text())
+    assert office.verify(folder, cosigned, trust=trust, now=datetime.now(UTC)).is_verified
     checkpoint.write_text(checkpoint.read_text() + ONE.line(checkpoint.read_text()))
     assert office.verify(folder, trust=trust, now=datetime.now(UTC)).is_verified
 

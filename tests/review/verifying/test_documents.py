@@ -248,11 +248,51 @@ def test_a_proof_from_an_empty_ledger_proves_nothing(victim: Victim) -> None:
     assert "from size 0 proves nothing" in reasons(verify(proof, victim.trust(), nothing))
 
 
-def test_an_unsigned_end_of_a_proof_is_refused(victim: Victim) -> None:
-    earlier, _ = grown(victim)
+def test_an_unsigned_end_of_a_proof_is_verified_by_a_checkpoint_that_was_kept_and_by_nothing_else(victim: Victim) -> None:
+    earlier = victim.head()
+    by_hand(victim, "hand", 1)
+    between = victim.head()
+    by_hand(victim, "hand", 2)
     with LedgerReader(victim.path) as reader:
         bare = render_consistency(consistency(reader, parse_checkpoint(earlier), 11, log_of(victim)))
-    assert "not a signed note" in reasons(verify(bare, victim.trust(), earlier))
+    assert bare.endswith(f"\n\n{parse_checkpoint(between).text}")
+    found = verify(bare, victim.trust(), earlier)
+    assert "the newer checkpoint, of 11 rows, is not signed" in reasons(found)
+    assert "safeloop checkpoint --since FILE" in found.faults[0].hint and "--checkpoint FILE" in found.faults[0].hint
+    fork = sign_checkpoint(Checkpoint(victim.origin, 11, b"r" * 32), log_of(victim), victim.log.sign)
+    for useless in (victim.head(), fork):
+        assert "the newer checkpoint, of 11 rows, is not signed" in reasons(verify(bare, victim.trust(), earlier, useless))
+    held = verify(bare, victim.trust(), earlier, between)
+    assert held.is_verified and held.facts["size"] == 11
+    assert "the older checkpoint, of 10 rows" in reasons(verify(bare, victim.trust(), between))
+    assert "is not signed" in reasons(verify("old 10\n\nx", victim.trust(), earlier))
+
+
+def test_a_proof_given_as_a_checkpoint_is_said_to_be_one(victim: Victim) -> None:
+    earlier, proof = grown(victim)
+    found = verify(receipt_of(victim), victim.trust(), proof)
+    assert "checkpoint 1 cannot be used: it is a consistency proof, and no checkpoint" in reasons(found)
+    assert found.faults[0].hint.startswith("verify it by itself: safeloop verify PROOF --checkpoint FILE")
+    assert any("safeloop verify PROOF --checkpoint OLDER" in each
+               for each in verify(victim.head(), victim.trust(), earlier).unproved)
+
+
+def test_a_false_signature_of_an_older_pinned_key_is_no_unknown_key(victim: Victim) -> None:
+    newer = Verifier(victim.origin, KeyFolder(victim.keys).writer().public)
+    both = replace(victim.trust(), policy=replace(victim.trust().policy, logs={victim.origin: (log_of(victim), newer)}))
+    assert verify(victim.head(), both).is_verified
+    found = verify(victim.head().replace("\n10\n", "\n11\n"), both)
+    assert "the checkpoint's signature does not verify" in reasons(found)
+    assert "trust import" not in found.faults[0].hint
+
+
+def test_pins_from_before_a_rotation_are_what_the_hint_speaks_of(victim: Victim) -> None:
+    old = replace(victim.trust(), policy=replace(victim.trust().policy, logs={
+        victim.origin: (Verifier(victim.origin, KeyFolder(victim.keys).writer().public),)}))
+    for proof in (victim.head(), receipt_of(victim)):
+        found = verify(proof, old)
+        assert f"but one by another key of that name, {log_of(victim).key_hash.hex()}" in reasons(found)
+        assert [("trust import" in each.hint, "for another" in each.hint) for each in found.faults] == [(True, False)]
 
 
 def test_a_checkpoint_alone_proves_that_the_log_key_signed_it(victim: Victim) -> None:

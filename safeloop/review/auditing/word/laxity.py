@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from safeloop.errors import EncodingError, KeyUnusable
+from safeloop.errors import EncodingError
 from safeloop.ledger import Row
 from safeloop.ledger.trust import Trust
 from safeloop.review.auditing.findings import counted
@@ -16,18 +16,18 @@ class OwnPolicy:
 
     Args:
         trust: Where it is pinned; without such a file nothing is compared.
+
+    Raises:
+        KeyUnusable: It is not understood: what it was meant to ask for would not be asked.
     """
 
     def __init__(self, trust: Trust) -> None:
         self._path = trust.path / "release.toml"
         self._policy: ReleasePolicy | None = None
-        self._fault = self._first = ""
+        self._first = ""
         self._count = 0
         if trust.release_policy_text is not None:
-            try:
-                self._policy = parse_policy(trust.release_policy_text, str(self._path))
-            except KeyUnusable as error:
-                self._fault = str(error)
+            self._policy = parse_policy(trust.release_policy_text, str(self._path))
 
     def compare(self, row: Row) -> None:
         """Take in a `release` row."""
@@ -42,8 +42,6 @@ class OwnPolicy:
 
     def notes(self) -> Iterator[str]:
         """Yield what the reader should know of them."""
-        if self._fault:
-            yield f"releases were held against their own policies only: {self._fault}"
         if self._count:
             more = f", and {counted(self._count - 1, 'other release')}" if self._count > 1 else ""
             yield f"{self._first}{more}: less than {self._path} asks for"
