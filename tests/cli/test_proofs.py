@@ -150,6 +150,7 @@ def test_the_release_lies_wherever_it_was_copied_and_a_reject_by_the_reader_s_po
     done = auditor("verify", "out", "--trust", "pins", "--json")
     assert done.code == 11
     assert [each["message"] for each in done.json["faults"]] == ["pins/release.toml does not release it: 1 of 2 accepts that count"]
+    assert all("safeloop attest" not in each["hint"] for each in done.json["faults"]), "whoever verifies has no ledger"
     (auditor.folder / "pins/release.toml").write_text("accept = 2\n")
     assert auditor("verify", "out", "--trust", "pins").code == 14
 

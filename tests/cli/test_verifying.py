@@ -35,6 +35,7 @@ def alone(auditor: Program, proved: Program) -> Program:
     (auditor.folder / "site/sitecustomize.py").write_text(SITE)
     auditor.more["PYTHONPATH"] = str(auditor.folder / "site")
     auditor.more["PYTHONDONTWRITEBYTECODE"] = "1"
+    auditor.is_measured = False
     return auditor
 
 

@@ -143,7 +143,9 @@ def test_an_older_copy_is_not_written(program: Program) -> None:
         path.unlink()
     for path in program.folder.glob("ledger*.old"):
         path.rename(path.with_suffix(""))
-    refused(program.job(), "an older file, or its end is cut off", "safeloop ledger adopt --checkpoint NOTE")
+    refused(program.job(), "an older file, or its end is cut off", "one of fewer rows is never adopted")
+    (program.folder / "kept.txt").write_text(program("checkpoint").out)
+    refused(program("ledger", "adopt", "--checkpoint", "kept.txt"), "but 20 were signed", "restore the newest file")
     assert program("audit").code == 11
 
 
