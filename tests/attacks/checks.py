@@ -136,7 +136,8 @@ OF_THE_RECORD = (
           "a log key goes on after another took its place"),
     Check("what is not known is said", f"{AUDITING}.examination.Examination._note_unknown", never,
           "a row of a later kind is added"),
-    Check("what was erased is said", f"{AUDITING}.contents._gaps", nothing, "content is removed and a signed row says so"),
+    Check("what was erased is said", f"{AUDITING}.contents.ContentCheck._gaps", nothing,
+          "content is removed and a signed row says so"),
     Check("what no loop opened is said", f"{AUDITING}.chains.Chains.ungoverned", nothing, "a session is never opened"),
 )
 
