@@ -1,7 +1,9 @@
 """Everything an OpenAI-compatible server can do wrong, with the exact verdict on the attempt."""
 
+import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -200,10 +202,18 @@ def served(data, *, stay=False):
         def serve(self):
             connection, _ = self.listener.accept()
             with connection:
-                connection.recv(65_536)
-                connection.sendall(data)
-                if stay:
-                    connection.recv(1)
+                self.read_request(connection)
+                with contextlib.suppress(ConnectionError):  # of a client that has heard enough
+                    connection.sendall(data)
+                    if stay:
+                        connection.recv(1)
+
+        @staticmethod
+        def read_request(connection):
+            """Read to the request's end: a close before that would be a reset, which takes the answer with it."""
+            with connection.makefile("rb") as request:
+                head = b"".join(iter(request.readline, b"\r\n"))
+                request.read(int(re.search(rb"(?i)content-length: (\d+)", head)[1]))
 
         def __exit__(self, *_exc):
             self.thread.join()
