@@ -71,14 +71,6 @@ def check_content(commitment: Mapping[str, Any], salt: bytes, data: bytes, media
         raise VerificationError(f"content {commitment['salted_sha256'][:8]} is not what the row committed to")
 
 
-def is_committed(commitment: Mapping[str, Any], salt: object, data: object, media_type: object) -> bool:
-    """Say whether what is stored is what was committed, whatever a hostile file holds in its place."""
-    return (
-        isinstance(salt, bytes) and isinstance(data, bytes) and media_type == commitment["type"]
-        and len(data) == commitment["bytes"] and salted_sha256(salt, data).hex() == commitment["salted_sha256"]
-    )
-
-
 def manifest(entries: list[dict[str, Any]]) -> bytes:
     """Return the bytes of a manifest: a canonical array of objects in the given order."""
     return encode(entries)

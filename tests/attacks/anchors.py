@@ -135,8 +135,7 @@ def a_small_order_key_is_pinned_as_a_reviewer_and_attests(hand: Hand) -> None:
 def a_writer_goes_on_after_another_took_its_place(hand: Hand) -> None:
     key = name_key(Role.WRITER, hand.stranger.public, hand.scene.origin)
     data = rotation(key, hand.scene.origin, hand.writer.key_id, hand.stranger.sign)
-    hand.rows.append(hand.appended(session="ledger", n=0, prev=NO_PREV, kind="key", data=data))
-    say_more(hand)
+    tell_of_a_key(hand, data)
 
 
 @meets("revoked:21", keys=Keys.BOTH, words="was revoked from row 20 on, by row 20")
@@ -147,6 +146,12 @@ def a_writer_goes_on_after_a_row_revoked_it(hand: Hand) -> None:
             "not_after_size": ROWS, "checkpoint": None}
     body = hand.body(ROWS) | {"session": "ledger", "n": 0, "prev": NO_PREV, "kind": "key", "data": data}
     hand.rows.append(hand.seal(body | {"writer": hand.stranger.key_id}, hand.stranger))
+    say_more(hand)
+
+
+def tell_of_a_key(hand: Hand, data: dict[str, object]) -> None:
+    """Append the writer's row about a key, the first of the session `ledger`, and a row after it."""
+    hand.rows.append(hand.appended(session="ledger", n=0, prev=NO_PREV, kind="key", data=data))
     say_more(hand)
 
 
@@ -166,16 +171,14 @@ def the_head_is_signed_by_a_log_key_that_was_revoked(hand: Hand) -> None:
 def a_log_key_goes_on_after_another_took_its_place(hand: Hand) -> None:
     key = name_key(Role.LOG, hand.stranger.public, hand.scene.origin)
     data = rotation(key, hand.scene.origin, hand.log.key_id, hand.stranger.sign)
-    hand.rows.append(hand.appended(session="ledger", n=0, prev=NO_PREV, kind="key", data=data))
-    say_more(hand)
+    tell_of_a_key(hand, data)
 
 
 @meets("head", keys=Keys.BOTH, words="whose last head was of 19: row 20 revoked it from there on")
 def a_log_key_goes_on_after_a_row_revoked_it(hand: Hand) -> None:
     own = name_key(Role.LOG, hand.log.public, hand.scene.origin).text
     data = {"event": "revoke", "key": own, "proof": None, "not_after_size": ROWS, "checkpoint": None}
-    hand.rows.append(hand.appended(session="ledger", n=0, prev=NO_PREV, kind="key", data=data))
-    say_more(hand)
+    tell_of_a_key(hand, data)
 
 
 # Since an earlier audit.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from safeloop.ledger.state import read_state, state_path
 from safeloop.ledger.trust import load_trust
 from safeloop.review.auditing.audit import audit
 from tests.attacks.corpus import CORPUS
-from tests.attacks.scene import Asks, Brings, Hand, Keys, Scene, make_scene
+from tests.attacks.scene import Asks, Brings, Hand, Keys, Scene
 from tests.attacks.test_random import STEPS, step
 from tests.review.attacks import found, gaps
 from tests.verifier.findings import WHOLE, Refused
@@ -98,19 +97,6 @@ def brought(scene: Scene, brings: Brings, asks: Asks = Asks.EVERYTHING) -> Quest
     state = state_path(scene.victim.keys, scene.origin) if brings is Brings.STATE else None
     checkpoints = (scene.kept,) * (brings is Brings.CHECKPOINT) + (scene.audited,) * (asks is Asks.SINCE)
     return Question(scene.victim.path, scene.pins, state, checkpoints)
-
-
-@pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory) -> Scene:
-    """The scene of the corpus, lived through once."""
-    return make_scene(tmp_path_factory.mktemp("scene"))
-
-
-@pytest.fixture
-def scene(lived: Scene) -> Iterator[Scene]:
-    lived.restore()
-    yield lived
-    lived.restore()
 
 
 @pytest.mark.parametrize("name", CORPUS)

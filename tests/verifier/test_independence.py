@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-MODULES = sorted(path for path in Path(__file__).parent.glob("*.py") if not path.name.startswith("test_"))
+MODULES = sorted(path for path in Path(__file__).parent.glob("*.py") if not path.name.startswith(("test_", "conftest")))
 ALLOWED = {*sys.stdlib_module_names, "cryptography"}
 
 
@@ -26,7 +26,7 @@ def imported(tree: ast.AST) -> set[str]:
 def is_its_own(name: str) -> bool:
     """Say whether a module is of the standard library, of cryptography, or another one of the verifier, never a test."""
     if name.startswith("tests.verifier."):
-        return not name.split(".")[2].startswith("test_")
+        return not name.split(".")[2].startswith(("test_", "conftest"))
     return name.split(".", maxsplit=1)[0] in ALLOWED
 
 

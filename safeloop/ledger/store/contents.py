@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from safeloop.errors import LedgerError, LedgerLocked
-from safeloop.ledger.content import Content, check_content, is_committed
+from safeloop.errors import LedgerError, LedgerLocked, VerificationError
+from safeloop.ledger.content import Content, check_content
 from safeloop.ledger.store import database, schema
 
 _AT_ONCE = 64  # always as many, so that SQLite keeps the statement
@@ -92,11 +92,7 @@ class ContentStore:
                 "SELECT salt, bytes, type FROM content WHERE salted_sha256 = ?",
                 (bytes.fromhex(commitment["salted_sha256"]),),
             ).fetchone()
-        if found is None:
-            return None
-        salt, data = (part if isinstance(part, bytes) else b"" for part in found[:2])
-        check_content(commitment, salt, data, found[2])
-        return data
+        return None if found is None else _committed(commitment, *found)
 
     def whole(self, commitments: Iterable[Mapping[str, Any]], most_bytes: int) -> Iterator[tuple[int, bytes]]:
         """Yield what is here as it was committed, with its number among the commitments, in any order.
@@ -114,8 +110,11 @@ class ContentStore:
                 rows = self._connection.execute(_SOME, (most_bytes, *some, *some[:1] * (_AT_ONCE - len(some))))
                 for digest, salt, data, media_type in rows:
                     number, commitment = wanted[digest]
-                    if is_committed(commitment, salt, data, media_type):
-                        yield number, data
+                    try:
+                        kept = _committed(commitment, salt, data, media_type)
+                    except VerificationError:
+                        continue  # `get` says why
+                    yield number, kept
 
     def holds(self, digest: bytes) -> bool:
         """Say whether there are bytes under this digest; they are not looked at."""
@@ -221,6 +220,13 @@ class ContentStore:
         if self._connection is None:
             raise LedgerError(f"there is no content database at {self._name}", hint="restore it from a backup")
         return self._connection
+
+
+def _committed(commitment: Mapping[str, Any], salt: object, data: object, media_type: object) -> bytes:
+    """Return what is stored if it is what was committed, whatever a hostile file holds in its place."""
+    kept = data if isinstance(data, bytes) else b""
+    check_content(commitment, salt if isinstance(salt, bytes) else b"", kept, media_type)
+    return kept
 
 
 def _opened_to_read(path: Path) -> sqlite3.Connection:
