@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import importlib
 import json
 import os
@@ -30,13 +31,13 @@ _OF_THE_BEGINNING = ("LANG", "LC_", "PYTHON", "LD_", "TZ")
 class Forking:
     """The one such process of this one, for one command at a time."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], has_sdk: bool) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._begun_with = _beginning(environment)
         self._pipe, self._lock = ours, threading.Lock()
         self._process = Popen(
-            [sys.executable, "-m", "tests.cli.forking", str(theirs.fileno())], cwd=Path(__file__).parents[2],
-            env={**environment, "HOME": "/nonexistent"}, pass_fds=(theirs.fileno(),),
+            [sys.executable, "-m", "tests.cli.forking", str(theirs.fileno()), *["anthropic"] * has_sdk],
+            cwd=Path(__file__).parents[2], env={**environment, "HOME": "/nonexistent"}, pass_fds=(theirs.fileno(),),
         )
         theirs.close()
 
@@ -78,9 +79,9 @@ def _beginning(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 @functools.cache
-def forking(beginning: tuple[tuple[str, str], ...]) -> Forking:
-    """Return the process that forks in this environment; it ends with this one."""
-    return Forking(dict(beginning))
+def forking(beginning: tuple[tuple[str, str], ...], has_sdk: bool) -> Forking:
+    """Return the process that forks in this environment, with the SDK imported or not; it ends with this one."""
+    return Forking(dict(beginning), has_sdk)
 
 
 def _serve(pipe: socket.socket) -> None:
@@ -119,6 +120,7 @@ def _import_all(*names: str) -> None:
 
 
 if __name__ == "__main__":
-    _import_all("safeloop.cli", "safeloop.ledger", "safeloop.review")
+    _import_all("safeloop.cli", "safeloop.ledger", "safeloop.review", *sys.argv[2:])
+    gc.freeze()  # a fork that ends does not look through all that it was born with
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         _serve(connection)

@@ -91,7 +91,9 @@ class Program:
         """Run a command to its end, without a terminal."""
         environment = {**self.environment, **(env or {})}
         if not under:
-            quick = forking(tuple(self._measured.items())).run(arguments, self.folder, stdin, environment, PATIENCE_S)
+            has_sdk = any(name.startswith("ANTHROPIC_") for name in environment)
+            begun = forking(tuple(self._measured.items()), has_sdk)
+            quick = begun.run(arguments, self.folder, stdin, environment, PATIENCE_S)
             if quick is not None:
                 return Done(quick[0], quick[1].decode(), quick[2].decode())
         done = subprocess.run(
