@@ -206,3 +206,25 @@ KINDS: dict[str, dict[str, Check]] = {
         "not_after_size": optional(count), "checkpoint": optional(text),
     },
 }
+
+_COMMITMENT = {"bytes": 0, "salted_sha256": "0" * 64, "type": ""}
+_ERROR = {"class": "", "status": None, "detail": _COMMITMENT}
+
+
+def _keys_that_take(value: Any) -> dict[str, tuple[str, ...]]:
+    return {kind: tuple(key for key, check in fields.items() if check(value)) for kind, fields in KINDS.items()}
+
+
+_COMMITTING, _ERRING = _keys_that_take(_COMMITMENT), _keys_that_take(_ERROR)
+
+
+def committed_in(kind: str, data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the commitments of a row.
+
+    Args:
+        kind: One that is known.
+        data: Of that kind's form.
+    """
+    found = [data[key] for key in _COMMITTING[kind]]
+    found += [data[key]["detail"] for key in _ERRING[kind] if data[key] is not None]
+    return [commitment for commitment in found if commitment is not None]

@@ -7,8 +7,10 @@ the kind's closed form at once. What it does not match is not wrong: it takes th
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime
+from functools import lru_cache
 
 from safeloop.ledger.encoding import MAX_BODY_BYTES
 from safeloop.ledger.seal import SIGNATURE_BYTES
@@ -97,8 +99,8 @@ _ENTRY = _record(content=_COMMITMENT, role=_NAME)
 _REQUEST = re.compile(rf"{_several(_ENTRY)}\Z".encode())
 _COMMITTED = re.compile(rb'\{"bytes":([0-9]{1,16}),"salted_sha256":"([0-9a-f]{64})","type":"((?:[^"\\]|\\.)*)"\}')
 
-Claim = tuple[bytes, bytes, bytes]
-"""A commitment as it stands in canonical bytes: length, digest and type, each without its quotes."""
+Claim = tuple[int, str, str]
+"""A commitment in short: its length, its digest and its type."""
 
 
 def plain_claims(body: bytes, signature: bytes) -> tuple[str, str] | None:
@@ -109,13 +111,14 @@ def plain_claims(body: bytes, signature: bytes) -> tuple[str, str] | None:
     found = None if len(signature) != SIGNATURE_BYTES else _match(body)
     if found is None:
         return None
+    when, ledger, writer = found.groups()
     try:
-        body.decode()  # not UTF-8, and it is not plain
-        when, ledger, writer = (part.decode() for part in found.groups())
-        datetime.fromisoformat(when)
+        if not body.isascii():
+            body.decode()  # not UTF-8, and it is not plain
+        datetime.fromisoformat(when.decode())
     except ValueError:
         return None
-    return ledger, writer
+    return ledger.decode(), writer.decode()
 
 
 def is_plain(body: bytes) -> bool:
@@ -139,8 +142,16 @@ def commitments_in(data: bytes) -> list[Claim]:
     """Return the commitments in canonical bytes, wherever they stand.
 
     No string can look like one: inside a string, quotes are escaped.
+
+    Raises:
+        ValueError: The bytes are not canonical.
     """
-    return _COMMITTED.findall(data)
+    return [(int(size), digest.decode(), _text(text)) for size, digest, text in _COMMITTED.findall(data)]
+
+
+@lru_cache(64)
+def _text(quoted: bytes) -> str:
+    return str(json.loads(b'"%s"' % quoted))
 
 
 def _match(body: bytes) -> re.Match[bytes] | None:

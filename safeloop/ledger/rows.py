@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from safeloop.errors import EncodingError
 from safeloop.ledger import seal
@@ -57,9 +57,8 @@ class Draft:
     contents: tuple[Content, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row, parsed from its stored bytes.
+class Row(NamedTuple):
+    """One row, parsed from its stored bytes; a tuple, because an audit makes as many as there are.
 
     Attributes:
         idx: Position in the ledger, from 0; people see `idx + 1`.
@@ -74,8 +73,8 @@ class Row:
     """
 
     idx: int
-    body: bytes = field(repr=False)
-    sig: bytes = field(repr=False)
+    body: bytes
+    sig: bytes
     at: str
     data: dict[str, Any]
     kind: str
@@ -90,6 +89,9 @@ class Row:
     def id(self) -> int:
         """The number that people and the tutorial see."""
         return self.idx + 1
+
+    def __repr__(self) -> str:
+        return f"Row(idx={self.idx}, kind={self.kind!r}, session={self.session!r}, n={self.n}, data={self.data!r})"
 
 
 def parse_row(idx: int, body: bytes, signature: bytes) -> Row:
@@ -199,9 +201,8 @@ def check_envelope(value: Any) -> None:
 
 def _row(idx: int, body: bytes, signature: bytes, value: dict[str, Any], leaf: bytes | None = None) -> Row:
     return Row(
-        idx=idx, body=body, sig=signature, at=value["at"], data=value["data"], kind=value["kind"],
-        ledger=value["ledger"], n=value["n"], prev=value["prev"], session=value["session"],
-        writer=value["writer"], leaf=(leaf or seal.leaf(body, signature)).hex(),
+        idx, body, signature, value["at"], value["data"], value["kind"], value["ledger"], value["n"], value["prev"],
+        value["session"], value["writer"], (leaf or seal.leaf(body, signature)).hex(),
     )
 
 

@@ -223,7 +223,7 @@ def test_what_did_not_complete_is_released_only_by_policy(outcome: str, key: str
 
 
 def test_an_outcome_from_the_future_is_never_released() -> None:
-    close = dataclasses.replace(FINISHED.rows[-1], data=FINISHED.rows[-1].data | {"outcome": "glorious"})
+    close = FINISHED.rows[-1]._replace(data=FINISHED.rows[-1].data | {"outcome": "glorious"})
     record = dataclasses.replace(FINISHED, rows=(*FINISHED.rows[:-1], close))
     assert "ended as glorious" in messages(ask(attestation(0, KEYS[0]), record=record, policy=GENEROUS))[0]
 

@@ -76,8 +76,8 @@ def audit(
             they say of their sessions, but their signatures and contents are not checked again. If it cannot be
             used, that is a finding, and every row is judged.
         tree_only: Check chains, tree, head and what anchors it, and nothing else.
-        processes: How many processes judge rows beside this one; with fewer than two none is started. A caller that
-            wants them is itself guarded by `if __name__ == "__main__"`, as every program is that spawns processes.
+        processes: How many processes judge rows, this one among them. A caller that wants more than this one is
+            itself guarded by `if __name__ == "__main__"`, as every program is that spawns processes.
         few_rows: None is started either where the head does not sign as many rows.
         rows_per_block: A power of two; 0 stands for what is quickest.
 

@@ -7,16 +7,15 @@ is remembered until the end, because the row that erased it comes later: memory 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from safeloop.errors import EncodingError, LedgerError, LedgerLocked, VerificationError
 from safeloop.ledger import Row
 from safeloop.ledger.content import MANIFESTS, commitments, manifest_entries
-from safeloop.ledger.encoding import encode
-from safeloop.ledger.kinds import check_data, digest
+from safeloop.ledger.kinds import check_data, committed_in, digest
 from safeloop.ledger.quick import Claim, commitments_in, is_plain_request
 from safeloop.ledger.reader import LedgerReader
 from safeloop.review.auditing.findings import Finding, Rule, counted, finding
@@ -48,38 +47,55 @@ class ContentCheck:
         self._whole: set[_Key] = set()
         self._whole_before: set[_Key] = set()
         self._lists: dict[Claim, bytes] = {}  # what may be manifests, of the rows that were looked at together
-        self._whole_rows: set[int] = set()  # of those, the rows whose own commitments are whole
+        self._settled: set[int] = set()  # of those, the rows of which there is nothing to say
         self._absent: dict[str, _Absence] = {}
         self._erased: dict[str, int] = {}
         self._erased_by: dict[int, int] = {}  # how many contents each `erase` row lists
         self._faulty: set[str] = set()
         self._unreadable = False
 
-    def look_ahead(self, first: int, bodies: Iterable[object]) -> None:
+    def look_ahead(self, rows: Collection[Row]) -> None:
         """Read what the next rows commit to, and what is listed in what they commit to, as far as it is whole.
 
         Args:
-            first: The position of the first of them.
-            bodies: Their bodies, whatever is stored as one.
+            rows: Of known kinds and of their forms.
         """
-        claimed = [commitments_in(body) if isinstance(body, bytes) else [] for body in bodies]
-        self._lists, self._whole_rows = {}, set()
+        self._lists, self._settled, digests = {}, set(), dict[Claim, str]()
+        claimed = [(row, _claims(row), digested(row)) for row in rows]
+        summed = {_claim(row.data[keys[0]]) for row, _, keys in claimed if keys is not None}
         try:
-            self._read_together(claim for claims in claimed for claim in claims)
-            self._read_together(claim for data in tuple(self._lists.values()) for claim in commitments_in(data))
+            for claim, data in self._read_together(claim for _, claims, _ in claimed for claim in claims):
+                if data.startswith(b"["):
+                    self._lists[claim] = data
+                if claim in summed:
+                    digests[claim] = hashlib.sha256(data).hexdigest()
+            for _ in self._read_together(claim for data in self._lists.values() for claim in commitments_in(data)):
+                pass
         except LedgerLocked:
             raise
-        except (LedgerError, ValueError):  # the bodies are not judged yet: what looks like a commitment may be none
+        except (LedgerError, ValueError):  # a list that is none, or a file that cannot be read
             return  # whoever reads it by itself meets it again, and knows the row
-        whole = self._is_remembered
-        self._whole_rows = {idx for idx, claims in enumerate(claimed, first) if all(map(whole, claims))}
+        self._settled = {row.idx for row, claims, keys in claimed if self._is_settled(row, claims, keys, digests)}
 
-    def add(self, row: Row) -> Iterator[Finding]:
+    def add(self, row: Row) -> Iterable[Finding]:
         """Check what a row of a known kind and of its form commits to; what is only missing is told at the end."""
-        if row.idx not in self._whole_rows:
-            for claim in commitments_in(row.body):
-                if not self._is_remembered(claim):
-                    yield from self._read(row, claim, [])
+        return () if row.idx in self._settled else self._check(row)
+
+    def _is_settled(
+        self, row: Row, claims: list[Claim], keys: tuple[str, str] | None, digests: Mapping[Claim, str]
+    ) -> bool:
+        """Say whether all that a row commits to is known to be whole, and what it should be."""
+        if not all(map(self._is_remembered, claims)):
+            return False
+        if row.kind in MANIFESTS:
+            name, count = MANIFESTS[row.kind]
+            return self._is_remembered((_claim(row.data[name]), None if count is None else row.data[count]))
+        return keys is None or digests.get(_claim(row.data[keys[0]])) == row.data[keys[1]]
+
+    def _check(self, row: Row) -> Iterator[Finding]:
+        for claim in _claims(row):
+            if not self._is_remembered(claim):
+                yield from self._read(row, claim, [])
         if row.kind in MANIFESTS:
             yield from self._walk(row, *MANIFESTS[row.kind])
         keys = digested(row)
@@ -147,12 +163,12 @@ class ContentCheck:
             gaps.append(finding(Rule.ERASED, words, row=eraser, session=first.session))
         return tuple(gaps)
 
-    def _read_together(self, claims: Iterable[Claim]) -> None:
+    def _read_together(self, claims: Iterable[Claim]) -> Iterator[tuple[Claim, bytes]]:
+        """Remember what is whole of these, and yield it if it was not remembered yet."""
         wanted = [claim for claim in dict.fromkeys(claims) if not self._is_remembered(claim)]
         for number, data in self._reader.whole_contents(map(_commitment, wanted), _MOST_BYTES):
             self._remember(wanted[number])
-            if data.startswith(b"["):
-                self._lists[wanted[number]] = data
+            yield wanted[number], data
 
     def _read(self, row: Row, claim: Claim, into: list[bytes]) -> Iterator[Finding]:
         """Read content and put it into the list if it is what the row committed to."""
@@ -237,14 +253,16 @@ class ContentCheck:
         self._erased_by[row.id] = len(listed)
 
 
+def _claims(row: Row) -> list[Claim]:
+    return list(map(_claim, committed_in(row.kind, row.data)))
+
+
 def _claim(commitment: Mapping[str, Any]) -> Claim:
-    """Return a row's commitment as it stands in the row's bytes."""
-    return (b"%d" % commitment["bytes"], commitment["salted_sha256"].encode(), encode(commitment["type"])[1:-1])
+    return commitment["bytes"], commitment["salted_sha256"], commitment["type"]
 
 
 def _commitment(claim: Claim) -> dict[str, Any]:
-    size, name, media_type = claim
-    return {"bytes": int(size), "salted_sha256": name.decode(), "type": json.loads(b'"%s"' % media_type)}
+    return {"bytes": claim[0], "salted_sha256": claim[1], "type": claim[2]}
 
 
 def _missing(name: str, absence: _Absence) -> Finding:

@@ -6,7 +6,7 @@ and their company can tell. Whether the loop kept its word is asked here too: fr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 
 from safeloop.ledger import Row
@@ -65,9 +65,9 @@ class Examination:
         """Take note of leaves that are stored and whose rows are not where they should be, examined or not."""
         self._chains.lose(leaves)
 
-    def look_ahead(self, first: int, bodies: Iterable[object]) -> None:
-        """Prepare for rows from a position on with these bodies, whatever is stored as one."""
-        self._contents.look_ahead(first, bodies)
+    def look_ahead(self, rows: Collection[Row]) -> None:
+        """Prepare for the next rows, those of which their own bytes gave nothing to say."""
+        self._contents.look_ahead(rows)
 
     def examine(self, testimony: Testimony, leaf: bytes, place: Place) -> None:
         """Take in the next row."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from safeloop.ledger.trust import Trust
 from safeloop.review.auditing.blocks import Block, subtree
-from safeloop.review.auditing.testimony import Testimony, doubts, leaf_of, message_of, replayed
+from safeloop.review.auditing.testimony import Testimony, claims_of, doubts, leaf_of, message_of, replayed
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +54,21 @@ class Judge:
         leaves = list(map(leaf_of, messages, signatures))
         places = range(len(bodies))
         asked = None if self.session is None else tuple(at for at in places if self._is_asked_for(bodies[at]))
+        claims = list(map(claims_of, bodies, signatures))  # a step for all rows: then each step's code stays at hand
         found = {}
         for at in places if asked is None else asked:
-            doubt = self._judge(block.first + at, bodies[at], signatures[at], messages[at])
+            doubt = self._judge(block.first + at, bodies[at], signatures[at], messages[at], claims[at])
             if doubt is not None:
                 found[at] = doubt
         levels = subtree(leaves) if len(leaves) == self.size else (leaves,)
         return Judged(levels, found, asked)
 
-    def _judge(self, idx: int, body: object, signature: object, message: bytes) -> Testimony | None:
+    def _judge(
+        self, idx: int, body: object, signature: object, message: bytes, claims: tuple[str, str] | None
+    ) -> Testimony | None:
         if idx < self.since:
-            return replayed(idx, body, signature)
-        return doubts(idx, body, signature, message, self.trust, self.origin)
+            return replayed(idx, body, signature, claims)
+        return doubts(idx, body, signature, message, claims, self.trust, self.origin)
 
     def _is_asked_for(self, body: object) -> bool:
         """Whether a row may be the session's, or may say that content is gone or a key revoked.

@@ -6,7 +6,7 @@ gives any: a key that only a `rotate` row names is not trusted. It keeps one rec
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from safeloop.errors import EncodingError, KeyUnusable, ProofError
@@ -61,14 +61,21 @@ class Keyring:
         self._former_logs: dict[tuple[str, str], _Former] = {}
         self._vouched: dict[str, int] = {}
 
-    def follow(self, row: Row) -> Iterator[Finding]:
-        """Take in the next row; yield what is wrong with who signed it, and with what it says of keys.
+    def follow(self, row: Row) -> Iterable[Finding]:
+        """Take in the next row; return what is wrong with who signed it, and with what it says of keys.
 
         Args:
             row: A row that a pinned writer signed, of whatever kind.
         """
-        known = self._keys.setdefault(row.writer, _Known())
+        known = self._keys.get(row.writer)
+        if known is None:
+            known = self._keys[row.writer] = _Known()
         known.last = row.idx
+        if known.bound is None and known.replaced is None and row.kind != "key":
+            return ()
+        return self._judge(row, known)
+
+    def _judge(self, row: Row, known: _Known) -> Iterator[Finding]:
         if known.bound is not None and row.idx >= known.bound:
             yield about(row, Rule.REVOKED, f"writer {row.writer[:8]} was revoked from row {known.bound + 1} on, by "
                                             f"row {known.revoked + 1}")

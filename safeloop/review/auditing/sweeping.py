@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 from safeloop.ledger import Row
 from safeloop.ledger.rows import sealed_row
@@ -45,18 +46,17 @@ class RecordSweep:
         """Take in the next block, and what there is to say of its rows one by one."""
         leaves = judged.levels[0]
         is_placed = len(leaves) == self.work.size and trees.add_block(block.first, judged.levels)
-        asked = None if judged.asked is None else set(judged.asked)
-        if block.first + len(leaves) > self.work.since:
-            bodies = block.bodies
-            if asked is not None:
-                bodies = [body if at in asked else None for at, body in enumerate(bodies)]
-            self._examination.look_ahead(block.first, bodies)
+        asked = range(len(leaves)) if judged.asked is None else frozenset(judged.asked)
+        rows = {at: _row(block, at, leaves[at]) for at in asked if at not in judged.doubts}
+        self._examination.look_ahead([row for row in rows.values() if self._is_judged(row)])
         for at, leaf in enumerate(leaves):
             place = IN_PLACE if is_placed else trees.add(block.first + at, leaf)
             if place.lost:
                 self._examination.lose(place.lost)
-            if asked is None or at in asked:
-                self._take(block, at, leaf, place, judged.doubts.get(at))
+            if at in rows:
+                self._take(rows[at], place)
+            elif at in asked:
+                self._take_doubted(judged.doubts[at], leaf, place)
 
     def finish(self, end: int) -> None:
         """Draw the conclusions that had to wait for the last row; `end` is the position after it."""
@@ -78,25 +78,36 @@ class RecordSweep:
         alone = sum(idx >= since and not _within(idx, fallen) for idx in named)
         return self.rows - alone - sum(max(0, last + 1 - max(first, since)) for first, last in fallen)
 
-    def _take(self, block: Block, at: int, leaf: bytes, place: Place, doubt: Testimony | None) -> None:
-        """Take in one row that was asked for."""
-        idx, body, signature = block.first + at, block.bodies[at], block.signatures[at]
-        row: Row | None = None
-        if doubt is not None:
-            row = doubt.row
-        elif isinstance(body, bytes) and isinstance(signature, bytes):  # or there were doubts
-            row = sealed_row(idx, body, signature, leaf)
-        if self.work.session is not None and row is not None and row.session != self.work.session:
-            self._examination.overhear(doubt or Testimony(idx, row))
-            return
+    def _is_judged(self, row: Row) -> bool:
+        """Whether a row is asked for itself, and not for what it may say of others, or for what follows it."""
+        return row.idx >= self.work.since and self.work.session in (None, row.session)
+
+    def _take(self, row: Row, place: Place) -> None:
+        """Take in one row of which its own bytes gave nothing to say."""
+        if self.work.session is not None and row.session != self.work.session:
+            self._examination.overhear(Testimony(row.idx, row))
+        else:
+            self._count(row.idx)
+            self._examination.accept(row, place)
+
+    def _take_doubted(self, doubt: Testimony, leaf: bytes, place: Place) -> None:
+        if self.work.session is not None and doubt.row is not None and doubt.row.session != self.work.session:
+            self._examination.overhear(doubt)
+        else:
+            self._count(doubt.idx)
+            self._examination.examine(doubt, leaf, place)
+
+    def _count(self, idx: int) -> None:
         if idx >= self.work.since:
             self.rows += 1
             if self.work.session is not None:
                 self._positions.add(idx)
-        if doubt is not None:
-            self._examination.examine(doubt, leaf, place)
-        elif row is not None:
-            self._examination.accept(row, place)
+
+
+def _row(block: Block, at: int, leaf: bytes) -> Row:
+    """Return a row that its judge has read, and found to be as rows are."""
+    body, signature = cast(bytes, block.bodies[at]), cast(bytes, block.signatures[at])
+    return sealed_row(block.first + at, body, signature, leaf)
 
 
 def _within(idx: int, runs: Sequence[Run]) -> bool:

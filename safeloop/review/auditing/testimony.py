@@ -6,6 +6,7 @@ Pure, and of one row only: an audit may judge rows in several processes and need
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from safeloop.errors import EncodingError
 from safeloop.ledger import Row, ed25519, seal
@@ -45,33 +46,46 @@ def leaf_of(message: bytes, signature: object) -> bytes:
     return seal.sealed_leaf(message, signature if isinstance(signature, bytes) else b"")
 
 
+def claims_of(body: object, signature: object) -> tuple[str, str] | None:
+    """Return the ledger and the writer that whatever is stored claims, where it is plainly a row; see `quick`."""
+    return plain_claims(body, signature) if isinstance(body, bytes) and isinstance(signature, bytes) else None
+
+
 def doubts(
-    idx: int, body: object, signature: object, message: bytes, trust: Trust, origin: str | None
+    idx: int, body: object, signature: Any, message: bytes, claims: tuple[str, str] | None, trust: Trust,
+    origin: str | None,
 ) -> Testimony | None:
     """Judge one stored row by the pinned keys and by its kind; None if there is nothing to say of it.
 
-    Then it is a row of a known kind, canonical and of its form, that a pinned writer signed. `message` is what the
-    signature covers.
+    Then it is a row of a known kind, canonical and of its form, that a pinned writer signed.
+
+    Args:
+        idx: Its position.
+        body: What is stored as the body.
+        signature: What is stored as the signature.
+        message: What the signature would cover.
+        claims: As `claims_of` returned them.
+        trust: The auditor's pins.
+        origin: As for `judge`.
     """
-    if isinstance(body, bytes) and isinstance(signature, bytes):
-        ledger, writer = plain_claims(body, signature) or ("", "")
+    if claims is not None:
+        ledger, writer = claims
         key = trust.writer(writer)
-        if key is not None and ed25519.verify(key.raw, signature, message):
-            words = _revoked(idx, writer, trust, origin or ledger)
-            if not words:
-                return None
+        is_signed = key is not None and ed25519.verify(key.raw, signature, message)
+        if is_signed and not _revoked(idx, writer, trust, origin or ledger):
+            return None
     return _of_a_form(judge(idx, body, signature, trust, origin))
 
 
-def replayed(idx: int, body: object, signature: object) -> Testimony | None:
+def replayed(idx: int, body: object, signature: object, claims: tuple[str, str] | None) -> Testimony | None:
     """Read a row whose signature was checked in an earlier audit; None if there is nothing to say of it.
 
     It is not accused of anything: what is not a row has no `row`, and no more is said.
     """
+    if claims is not None:
+        return None
     if not isinstance(body, bytes) or not isinstance(signature, bytes):
         return Testimony(idx, None)
-    if plain_claims(body, signature) is not None:
-        return None
     try:
         return _of_a_form(Testimony(idx, parse_row(idx, body, signature)))
     except UnknownVersion as unknown:

@@ -1,7 +1,8 @@
 """Work on blocks in several processes, and its results in order: a bounded number of blocks is under way at once.
 
-Processes are spawned, never forked: SQLite's handles and locks are open here. A worker holds nothing but the one end
-of its pipe, and ends when the other end does, however this process ends.
+This process is one of them: it works on a block itself where it would else wait for one. The others are spawned, never
+forked: SQLite's handles and locks are open here. A worker holds nothing but the one end of its pipe, and ends when the
+other end does, however this process ends.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from safeloop.review.auditing.blocks import Block
 
 Result = TypeVar("Result")
 
-_IN_HAND = 2
-"""Blocks that are with a worker at once: it has the next one when it is done with one."""
+_IN_HAND = 3
+"""Blocks that are with a worker at once: it has the next ones when it is done with one."""
 
-_UNDER_WAY = 3
-"""Blocks for each worker that are with it, or done and waiting for their turn."""
+_UNDER_WAY = 4
+"""Blocks for each process that are worked on, or done and waiting for their turn."""
 
 _PATIENCE_S = 5.0
 
@@ -42,7 +43,7 @@ def results(
     Args:
         work: What is done with a block; it is pickled where processes do it.
         blocks: May end in a LedgerError: it is raised after the last result.
-        processes: How many do it beside this one; with fewer than two it is done here.
+        processes: How many do it, this one among them.
 
     Raises:
         SafeloopError: A worker ended before its work did.
@@ -50,7 +51,7 @@ def results(
     if processes < 2:
         yield ((block, work(block)) for block in blocks)
         return
-    crew = _Crew(work, processes)
+    crew = _Crew(work, processes - 1)
     try:
         yield crew.results(blocks)
     finally:
@@ -72,10 +73,31 @@ class _Worker(Generic[Result]):
     errands: deque[_Errand[Result]] = field(default_factory=deque)
 
 
+class _Source:
+    """Blocks one by one; a failure to read them is kept until what came before it is judged."""
+
+    def __init__(self, blocks: Iterable[Block]) -> None:
+        self._blocks = iter(blocks)
+        self.failure: LedgerError | None = None
+        self.is_over = False
+
+    def next(self) -> Block | None:
+        """Return the next block; None after the last one."""
+        if self.is_over:
+            return None
+        try:
+            block = next(self._blocks, None)
+        except LedgerError as error:
+            block, self.failure = None, error
+        self.is_over = block is None
+        return block
+
+
 class _Crew(Generic[Result]):
     """Worker processes, each with an errand at hand beside the one that it is about."""
 
     def __init__(self, work: Callable[[Block], Result], number: int) -> None:
+        self._work = work
         self._workers: list[_Worker[Result]] = []
         try:
             for _ in range(number):
@@ -85,25 +107,28 @@ class _Crew(Generic[Result]):
             raise
 
     def results(self, blocks: Iterable[Block]) -> Iterator[tuple[Block, Result]]:
-        source, line, failure = iter(blocks), deque[_Errand[Result]](), None
-        is_over = False
+        source, line = _Source(blocks), deque[_Errand[Result]]()
+        most = _UNDER_WAY * (len(self._workers) + 1)
         while True:
-            while not is_over and len(line) < _UNDER_WAY * len(self._workers) and (free := self._free()) is not None:
-                try:
-                    block = next(source, None)
-                except LedgerError as error:
-                    block, failure = None, error
-                is_over = block is None
-                if block is not None:
-                    line.append(self._send(free, block))
-            if not line:
+            while len(line) < most and (free := self._free()) is not None and (block := source.next()) is not None:
+                line.append(self._send(free, block))
+            if not line and source.is_over:
                 break
-            self._collect(None if not line[0].result else 0)
-            if line[0].result:
+            if line and line[0].result:
                 errand = line.popleft()
                 yield errand.block, errand.result[0]
-        if failure is not None:
-            raise failure
+            elif not self._collect(0):
+                self._help(line, source, most)
+        if source.failure is not None:
+            raise source.failure
+
+    def _help(self, line: deque[_Errand[Result]], source: _Source, most: int) -> None:
+        """Work on the next block, or wait for others if there is none, or enough is under way."""
+        block = source.next() if len(line) < most else None
+        if block is not None:
+            line.append(_Errand(block, [self._work(block)]))
+        elif line:
+            self._collect(None)
 
     def dismiss(self) -> None:
         """End every worker; one that does not heed the end of its pipe is killed."""
@@ -128,16 +153,18 @@ class _Crew(Generic[Result]):
         worker.errands.append(_Errand(block, []))
         return worker.errands[-1]
 
-    def _collect(self, timeout_s: float | None) -> None:
-        """Take in what is done; wait for something that is, unless there is a limit of time."""
+    def _collect(self, timeout_s: float | None) -> bool:
+        """Take in what is done; wait for something that is, unless there is a limit of time; say whether any was."""
         busy = {worker.pipe: worker for worker in self._workers if worker.errands}
-        for pipe in wait(list(busy), timeout_s):
+        done = wait(list(busy), timeout_s)
+        for pipe in done:
             worker = busy[pipe]  # type: ignore[index]  # only these pipes are waited for
             try:
                 result = worker.pipe.recv()
             except (EOFError, OSError):
                 raise _ended(worker.process) from None
             worker.errands.popleft().result.append(result)
+        return bool(done)
 
 
 def _start(work: Callable[[Block], Result]) -> _Worker[Result]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -28,7 +29,7 @@ def sizes(block: Block) -> tuple[int, int]:
 
 
 def die_at_two(block: Block) -> int:
-    if block.first == 2:
+    if block.first == 2 and multiprocessing.parent_process() is not None:
         os.kill(os.getpid(), signal.SIGKILL)
     return block.first
 
@@ -101,7 +102,7 @@ def test_results_come_in_order_and_few_blocks_are_under_way(processes: int) -> N
     with results(sizes, drawing(), processes) as found:
         for expected, (block, size) in enumerate(found):
             assert (block.first, size) == (expected, (expected, 1))
-            assert len(drawn) - expected <= 3 * processes + 1
+            assert len(drawn) - expected <= 4 * processes + 1
     assert len(drawn) == 40
 
 
@@ -126,7 +127,7 @@ def test_a_worker_that_dies_is_an_error_that_says_what_to_do() -> None:
 
 
 def test_whoever_leaves_early_leaves_no_process_behind() -> None:
-    with results(sizes, blocks(positions(100), 1), 2) as found:
+    with results(sizes, blocks(positions(100), 1), 3) as found:
         next(found)
         assert len(children(os.getpid())) == 2
     assert not children(os.getpid())
@@ -138,7 +139,7 @@ from tests.review.auditing.test_blocks import positions, sizes
 from safeloop.review.auditing.blocks import blocks
 from safeloop.review.auditing.workers import results
 if __name__ == "__main__":
-    with results(sizes, blocks(positions(10**9), 1), 2) as found:
+    with results(sizes, blocks(positions(10**9), 1), 3) as found:
         for block, _ in found:
             if block.first == 20:
                 print("ready", flush=True)
