@@ -287,12 +287,12 @@ def test_looking_at_a_ledger_never_opens_and_closes_it_behind_sqlite_s_back(path
 
 def test_the_log_is_folded_as_it_grows_and_its_length_stays_bounded(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "l.db", keys=tmp_path / "keys")
-    for _ in range(12):
+    for _ in range(40):
         add(ledger, 500)
-    assert Path(f"{tmp_path}/l.db-wal").stat().st_size < 8_000_000
-    assert (tmp_path / "l.db").stat().st_size > 3_000_000
+    assert Path(f"{tmp_path}/l.db-wal").stat().st_size < 24_000_000
+    assert (tmp_path / "l.db").stat().st_size > 12_000_000
     ledger.close()
-    assert len(verified_rows(tmp_path / "l.db", tmp_path / "keys")) == 6_000
+    assert len(verified_rows(tmp_path / "l.db", tmp_path / "keys")) == 20_000
 
 
 def test_a_lock_of_another_program_is_waited_for_and_named(path: Path) -> None:
