@@ -78,7 +78,8 @@ def audit(
         tree_only: Check chains, tree, head and what anchors it, and nothing else.
         processes: How many processes judge rows, this one among them. A caller that wants more than this one is
             itself guarded by `if __name__ == "__main__"`, as every program is that spawns processes.
-        few_rows: None is started either where the head does not sign as many rows.
+        few_rows: None is started where the head does not sign as many rows, nor for the tree alone: to hash a row
+            takes less time than to hand it over.
         rows_per_block: A power of two; 0 stands for what is quickest.
 
     Raises:
@@ -181,7 +182,8 @@ class _Audit:
         """Take in every row, in blocks."""
         sweep: Any = self._sweep  # each has results of its own kind
         size = 0 if self._head.signed is None else self._head.signed.size
-        processes = self._plan.processes if size >= self._plan.few_rows else 1
+        is_worth_it = size >= self._plan.few_rows and not self._plan.tree_only
+        processes = self._plan.processes if is_worth_it else 1
         with results(sweep.work, blocks(self._reader.rows(), sweep.work.size), processes) as judged:
             for block, result in judged:
                 for idx, end in block.strays:
