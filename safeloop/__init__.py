@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from safeloop.breaker import CircuitBreaker
     from safeloop.errors import CircuitBreakerError, SafeloopError, SessionNotFoundError
     from safeloop.ledger import Ledger, LedgerRow
-    from safeloop.loop import AgentLoop, LoopResult
+    from safeloop.loop import AgentLoop, LoopResult, govern
     from safeloop.models import LLMClient, MessagesEndpoint, OfflineAuditor, ScriptedClient
     from safeloop.review import AttestationResult, DiffResult, ReviewFrame, ReviewSurface
     from safeloop.spec import Ceilings, Criterion, SpecResult, SpecWriter, ToolGrant
@@ -22,7 +22,7 @@ _ROOMS = {
     "breaker": ("CircuitBreaker",),
     "errors": ("CircuitBreakerError", "SafeloopError", "SessionNotFoundError"),
     "ledger": ("Ledger", "LedgerRow"),
-    "loop": ("AgentLoop", "LoopResult"),
+    "loop": ("AgentLoop", "LoopResult", "govern"),
     "models": ("LLMClient", "MessagesEndpoint", "OfflineAuditor", "ScriptedClient"),
     "review": ("AttestationResult", "DiffResult", "ReviewFrame", "ReviewSurface"),
     "spec": ("Ceilings", "Criterion", "SpecResult", "SpecWriter", "ToolGrant"),
@@ -55,6 +55,7 @@ __all__ = [
     "ToolGrant",
     "ToolRegistry",
     "file_tools",
+    "govern",
 ]
 
 

@@ -19,6 +19,7 @@ which; a hint is the command that mends it.
     │   ├── LedgerLocked            14
     │   ├── StateMismatch           14   the ledger is not the one this key folder last signed
     │   ├── KeyUnusable             14   a key or trust folder is missing or unusable
+    │   ├── NotALoop                14   the session is a program's own: no loop can go on with it
     │   └── SessionNotFoundError    14   also a KeyError, as in the tutorial
     ├── Suspended                   15   waiting for something that is not the model
     ├── CriteriaUnmet               16   ended, but not as promised
@@ -175,6 +176,10 @@ class KeyUnusable(LedgerError):
     """A key, a key folder or a trust folder is missing, unsafe or not what it says."""
 
 
+class NotALoop(LedgerError):
+    """A session was led by a program of its own, so no loop can go on with it."""
+
+
 class SessionNotFoundError(LedgerError, KeyError):
     """No session has this id, or it lacks what is asked of it."""
 
@@ -210,6 +215,7 @@ class AttemptFailed(RunFailed):
         in_doubt: True if the provider may have billed the attempt: it stays charged in full.
         retry_after_s: What the server asked for, in seconds.
         detail: The server's own words, kept as content, never in a row.
+        is_final: Nothing says that another attempt could go better.
     """
 
     def __init__(
@@ -222,6 +228,7 @@ class AttemptFailed(RunFailed):
         retry_after_s: float | None = None,
         detail: str = "",
         hint: str = "",
+        is_final: bool = False,
     ) -> None:
         super().__init__(message, hint=hint)
         self.error_class = error_class
@@ -229,6 +236,7 @@ class AttemptFailed(RunFailed):
         self.in_doubt = in_doubt
         self.retry_after_s = retry_after_s
         self.detail = detail
+        self.is_final = is_final
 
 
 class AuditIncomplete(SafeloopError):

@@ -55,6 +55,7 @@ class Request:
         wanted: The `max_tokens` that the caller asked for.
         thinking_budget: Tokens set aside for thinking, if the request sets a budget.
         thinks: Whether the request lets the model think.
+        clamps: Fewer tokens than asked for will do; False refuses in place of it.
     """
 
     model: str
@@ -64,6 +65,7 @@ class Request:
     wanted: int
     thinking_budget: int | None = None
     thinks: bool = False
+    clamps: bool = True
 
 
 @dataclass(frozen=True, slots=True)

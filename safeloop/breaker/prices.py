@@ -7,7 +7,7 @@ rounded up: a ceiling is never passed by rounding. Where prices come from is for
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Protocol
 
 
@@ -89,6 +89,17 @@ class Price:
         reading, answering = self.dearest
         return _rounded(input_tokens * reading + output_tokens * answering)
 
+    def answer_within(self, microusd: int, input_tokens: int) -> int | None:
+        """Return how many tokens a sum leaves for the answer, once the input is paid at its worst.
+
+        Negative if not even the input can be paid; None if answers cost nothing.
+        """
+        reading, answering = self.dearest
+        left = microusd - input_tokens * reading
+        if left < 0:
+            return -1
+        return int((left / answering).to_integral_value(ROUND_FLOOR)) if answering else None
+
     @property
     def dearest(self) -> tuple[Decimal, Decimal]:
         """The highest rate of a token read, and of a token answered, in micro-dollars."""
@@ -109,6 +120,11 @@ class Price:
             (usage.output, self.output), (usage.searches, self.search or self.output),
         )
         return _rounded(sum((count * rate.at(size) for count, rate in parts), Decimal(0)))
+
+
+_NOTHING = Rate(Decimal(0))
+FREE = Price(_NOTHING, _NOTHING, _NOTHING, _NOTHING, _NOTHING, source="never billed")
+"""The price of a client that is never billed: scripted and offline ones."""
 
 
 def _rounded(microusd: Decimal) -> int:

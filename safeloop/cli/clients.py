@@ -15,21 +15,32 @@ from safeloop.models.offline import OfflineAuditor
 from safeloop.models.scripted import SCRIPT_MODEL
 
 
-def client_for(settings: Settings, script: Path | None, warn: Callable[[str], None]) -> tuple[object, str]:
+def client_for(
+    settings: Settings, script: Path | None, warn: Callable[[str], None], *, model: str | None = None, played: int = 0
+) -> tuple[object, str]:
     """Return a client and the model's name.
+
+    Args:
+        model: The one that a session was opened with; None is the setting's.
+        played: How many replies of a script were played already.
 
     Raises:
         SettingError: The script or the base URL is unusable, or there is no API key for Claude; the hint names what
             needs none.
     """
     if script is not None:
-        return ScriptedClient.from_file(script), SCRIPT_MODEL
-    model: str = settings.get("model").value
+        return ScriptedClient.from_file(script, played=played), SCRIPT_MODEL
+    if model == SCRIPT_MODEL:
+        raise SettingError("the replies come from a script: which file?", hint="safeloop resume SESSION --script FILE")
+    is_chosen = model is not None or settings.get("model").origin != "default"
+    model = settings.get("model").value if model is None else model
     if model == OFFLINE:
         return OfflineAuditor(), OFFLINE
     if get_close_matches(model, [OFFLINE]):
         raise SettingError(f"there is no model {model!r} here", hint=f"did you mean {OFFLINE}?")
     if settings.get("base_url").value is not None:
+        if not is_chosen:  # the default model is another provider's, and is not asked for
+            raise SettingError("which model of that server?", hint="safeloop run --base-url URL --model NAME ...")
         return _compatible(settings, warn), model
     from safeloop.models.anthropic import AnthropicClient  # noqa: PLC0415 - importing the SDK takes most of a second
 
@@ -37,9 +48,7 @@ def client_for(settings: Settings, script: Path | None, warn: Callable[[str], No
 
 
 def _compatible(settings: Settings, warn: Callable[[str], None]) -> object:
-    """Make the client of an OpenAI-compatible server; the default model is another provider's, and is not asked for."""
-    if settings.get("model").origin == "default":
-        raise SettingError("which model of that server?", hint="safeloop run --base-url URL --model NAME ...")
+    """Make the client of an OpenAI-compatible server."""
     from safeloop.models.openai import OpenAIClient  # noqa: PLC0415 - nor the HTTP client for those who judge
 
     client = OpenAIClient(

@@ -8,6 +8,7 @@ import click
 
 from safeloop.cli.importing import import_command
 from safeloop.cli.inputs import read_text
+from safeloop.cli.limiting import limits_command
 from safeloop.cli.options import Desk, common
 from safeloop.ledger.upkeep.adoption import adopt
 
@@ -33,3 +34,4 @@ def adopt_command(desk: Desk, checkpoint: str) -> None:
 
 
 ledger.add_command(import_command)
+ledger.add_command(limits_command)

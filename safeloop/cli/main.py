@@ -21,6 +21,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         ("init", "starting:init", "Create a ledger and its keys."),
         ("spec", "starting:spec", "Write down what done looks like."),
         ("run", "running:run", "Run a spec inside its ceilings."),
+        ("resume", "resuming:resume", "Go on where a session stopped."),
         ("close", "running:close", "End a session that cannot go on."),
     )),
     ("Review and release", (
@@ -40,7 +41,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         ("erase", "erasing:erase", "Erase content; the record stays."),
         ("export", "exporting:export", "Write rows, proofs and content as files."),
         ("backup", "backing_up:backup", "Copy ledger and content, consistently."),
-        ("ledger", "ledgers:ledger", "Adopt a ledger that was moved."),
+        ("ledger", "ledgers:ledger", "Limit what all sessions spend; adopt a ledger."),
         ("key", "keys:key", "Make, list, replace and revoke keys."),
         ("trust", "trusting:trust", "Show, change and hand over whom you trust."),
         ("config", "configuring:config", "Show every setting and where it comes from."),

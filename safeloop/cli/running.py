@@ -9,34 +9,35 @@ from pathlib import Path
 
 import click
 
-from safeloop.breaker import CircuitBreaker
+from safeloop.breaker import SUSPENDED
+from safeloop.cli.ceilings import breaker_of, ceiling_options, operator_prices
 from safeloop.cli.clients import client_for
+from safeloop.cli.continuing import again, past_of
 from safeloop.cli.options import Desk, common
+from safeloop.cli.outcomes import report
 from safeloop.cli.progress import Progress
 from safeloop.cli.sessions import resolve
 from safeloop.cli.starting import warn_of
-from safeloop.cli.words import plural
 from safeloop.errors import ExitCode, LedgerLocked, SessionNotFoundError, SettingError
 from safeloop.ledger import Ledger
 from safeloop.ledger.encoding import MAX_INTEGER
-from safeloop.loop import AgentLoop, LoopResult, abandon_session
+from safeloop.loop import AgentLoop, abandon_session
 from safeloop.loop.lock import held
+from safeloop.loop.opening import check_opening
 from safeloop.loop.place import check_workspace, job_lock_path, lock_path
-from safeloop.spec import Ceilings, SpecDraft, SpecResult, load, read_spec_file, record
+from safeloop.loop.preparing import price_of
+from safeloop.loop.waiting import LONGEST_MAX_WAIT_S
+from safeloop.spec import SpecDraft, SpecResult, load, read_spec_file, record
 from safeloop.tools import ContainmentError, Root, ToolRegistry, file_tools
 
 MOST_TASK_BYTES = 10_000_000
 LONGEST_WAIT_S = 24 * 3600.0
 
-_CODES = {
-    "completed": ExitCode.DONE, "breached": ExitCode.BREACH, "unmet": ExitCode.UNMET, "failed": ExitCode.FAILED,
-    "refused": ExitCode.FAILED, "suspended": ExitCode.SUSPENDED,
-}
-
 
 @click.command()
 @click.argument("session", required=False)
 @click.option("--spec-file", type=click.Path(path_type=Path), help="Record this spec and run it: one session a run.")
+@click.option("--continue", "before", metavar="SESSION", help="Take up the work of a session that a ceiling stopped.")
 @click.option("--task", help="The task, as text.")
 @click.option("--task-file", metavar="FILE", help="The task, from a file; - is standard input.")
 @click.option("--workspace", type=click.Path(path_type=Path), help="A folder that the tools may read.")
@@ -44,8 +45,10 @@ _CODES = {
 @click.option("--base-url", metavar="URL", help="An OpenAI-compatible server to ask: safeloop help models.")
 @click.option("--script", type=click.Path(path_type=Path), help="Play the replies of a JSON file; no model is asked.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Tokens wanted of each reply.")
-@click.option("--turns", type=click.IntRange(min=0), help="Turn ceiling, inclusive; the spec's own may be tighter.")
-@click.option("--tokens", type=click.IntRange(min=0), help="Token ceiling, inclusive; the spec's own may be tighter.")
+@click.option("--max-wait", type=click.IntRange(min=0), help="Seconds that a turn may wait before it is suspended.")
+@click.option("--prices", metavar="FILE", help="Your own prices, before the published ones: safeloop help settings.")
+@click.option("--parent", metavar="SESSION", help="The session that this one works for: what it spends, that one does.")
+@ceiling_options
 @click.option(
     "--on-overlap", type=click.Choice(["skip", "wait", "fail"]), default="fail", show_default=True,
     help="What to do while another run of the same job goes on.",
@@ -53,39 +56,46 @@ _CODES = {
 @click.option("--strict", is_flag=True, help="Refuse a spec that draws a warning.")
 @common(quiet=True)
 def run(
-    desk: Desk, session: str | None, spec_file: Path | None, task: str | None, task_file: str | None,
-    workspace: Path | None, script: Path | None, on_overlap: str, strict: bool,
+    desk: Desk, session: str | None, spec_file: Path | None, before: str | None, task: str | None,
+    task_file: str | None, workspace: Path | None, script: Path | None, parent: str | None, on_overlap: str,
+    strict: bool,
 ) -> int:
     """Run a spec once, inside its ceilings: SESSION, or a new session of --spec-file.
 
     Every step is a row before the next one. What the run writes is staged, and stays staged until a person has
-    accepted the frame.
+    accepted the frame. --continue is a new session too: with the promise, the conversation and the files of one that
+    a ceiling stopped, and with ceilings of its own.
     """
-    if (session is None) == (spec_file is None):
-        raise SettingError("run takes a SESSION or --spec-file, one of them", hint="safeloop run --help")
-    text = _task(task, task_file)
+    if [session, spec_file, before].count(None) != 2:
+        raise SettingError("run takes a SESSION, --spec-file or --continue, one of them", hint="safeloop run --help")
+    text = _task(task, task_file) if before is None else _no_task(task, task_file)
     with contextlib.ExitStack() as stack:
         job = str(spec_file) if spec_file is not None else None
         if job is not None and not _take_job(desk, job, on_overlap, stack):
             return ExitCode.DONE
         ledger = stack.enter_context(contextlib.closing(desk.open_ledger()))
         # All that can be refused comes first: a new session is recorded only if it is then run.
-        promised = _promised(desk, ledger, session, spec_file, strict=strict)
+        past = None if before is None else past_of(desk, ledger, before)
+        promised = _promised(desk, ledger, session, spec_file, strict=strict) if past is None else again(desk, past)
+        workspace = workspace if past is None or workspace is not None else past.opened_with.workspace
         client, model = client_for(desk.settings, script, desk.screen.note)
-        tools = stack.enter_context(_tools(workspace, ledger))
-        progress, wanted = Progress(desk.screen), _max_tokens(desk)
-        breaker = _breaker(desk, promised.ceilings, progress)
+        tools = stack.enter_context(tools_in(workspace, ledger))
+        progress, wanted = Progress(desk.screen), max_tokens_of(desk)
+        breaker = breaker_of(desk.settings, promised.ceilings, progress.alarm)
+        above, prices = _parent(desk, parent), operator_prices(desk.settings)
+        check_opening(ledger, breaker.ceilings, above, price_of(client, model, prices, breaker.ceilings))
         spec = promised if isinstance(promised, SpecResult) else record(ledger, promised)
         loop = AgentLoop(
             spec, breaker, ledger, client, model, wanted, tools=tools, workspace=workspace, on_event=progress.tell,
+            max_wait_s=max_wait_of(desk), parent=above, prices=prices,
         )
         desk.screen.note(f"session {spec.session_id}")
         try:
-            result = loop.run(text)
+            result = loop.run(text) if past is None else loop.continue_from(past.session)
         except BaseException as error:
             error.add_note(f"session {spec.session_id}: what was done is recorded, see safeloop log {spec.session_id}")
             raise
-    return _report(desk, result)
+    return report(desk, result)
 
 
 @click.command()
@@ -133,7 +143,7 @@ def _promised(
     found = load(ledger, name)
     if found is None:
         raise SessionNotFoundError(f"session {name} has no spec to run", hint="safeloop spec")
-    if any(row.kind == "close" for row in ledger.rows(name)):
+    if any(row.kind == "close" and row.data["outcome"] != SUSPENDED for row in ledger.rows(name)):
         raise SettingError(f"session {name} has run and is closed: a spec is run once", hint=f"safeloop review {name}")
     return found
 
@@ -145,6 +155,12 @@ def _task(task: str | None, task_file: str | None) -> str:
     if not text.strip():
         raise SettingError("the task is empty, and an answer to nothing costs as much", hint="safeloop run --help")
     return text
+
+
+def _no_task(task: str | None, task_file: str | None) -> str:
+    if task is not None or task_file is not None:
+        raise SettingError("a session that continues another has its task", hint="safeloop run --continue SESSION")
+    return ""
 
 
 def _task_from(task_file: str) -> str:
@@ -172,7 +188,7 @@ def _read_task(task_file: str) -> bytes:
 
 
 @contextlib.contextmanager
-def _tools(workspace: Path | None, ledger: Ledger) -> Iterator[Callable[[Root], ToolRegistry]]:
+def tools_in(workspace: Path | None, ledger: Ledger) -> Iterator[Callable[[Root], ToolRegistry]]:
     """Give the file tools of a run: they read the workspace, if there is one, and write to staging."""
     if workspace is None:
         yield lambda staging: file_tools(None, staging)
@@ -186,37 +202,25 @@ def _tools(workspace: Path | None, ledger: Ledger) -> Iterator[Callable[[Root], 
         yield lambda staging: file_tools(root, staging)
 
 
-def _max_tokens(desk: Desk) -> int:
+def max_wait_of(desk: Desk) -> float:
+    """Return how long a turn may wait, in seconds."""
+    value = desk.settings.get("max_wait")
+    if not 0 <= value.value <= LONGEST_MAX_WAIT_S:
+        raise SettingError(f"{value.origin}: max_wait must be from 0 to {LONGEST_MAX_WAIT_S:.0f} seconds",
+                           hint="safeloop config")
+    return float(value.value)
+
+
+def max_tokens_of(desk: Desk) -> int:
+    """Return the tokens wanted of each reply."""
     value = desk.settings.get("max_tokens")
     if not 1 <= value.value <= MAX_INTEGER:
         raise SettingError(f"{value.origin}: max_tokens must be from 1 to {MAX_INTEGER}", hint="safeloop config")
     return int(value.value)
 
 
-def _breaker(desk: Desk, promised: Ceilings, progress: Progress) -> CircuitBreaker:
-    ceilings = desk.settings.ceilings(promised)
-    # The banner goes to stderr: stdout is the result.
-    return CircuitBreaker(ceilings.turns or 0, ceilings.tokens or 0, output_fn=progress.alarm)
-
-
-def _report(desk: Desk, result: LoopResult) -> int:
-    code = _CODES[result.outcome]
-    facts = {
-        "session": result.session_id, "outcome": result.outcome, "reason": result.reason, "turns": result.turns,
-        "total_tokens": result.total_tokens, "breach_reason": result.breach_reason, "exit_code": int(code),
-        "next": f"safeloop review {result.session_id}",
-    }
-    recorded = result.turns - 1 if result.breach_reason else result.turns
-    said = {
-        "completed": f"completed; {plural(recorded, 'turn')}, {result.total_tokens:,} tokens; awaits review",
-        "breached": f"stopped before the call; {plural(recorded, 'turn')} recorded; nothing released",
-        "unmet": f"ended with criteria unmet; {plural(recorded, 'turn')}, {result.total_tokens:,} tokens",
-    }.get(result.outcome, f"{result.outcome}: {result.reason}; {plural(recorded, 'turn')} recorded; nothing released")
-    if code == ExitCode.DONE or desk.screen.as_json:
-        desk.screen.result(f"session {result.session_id}: {said}", facts)
-    else:
-        desk.screen.alarm(f"session {result.session_id}: {said}")
-    if not desk.screen.as_json:
-        say = desk.screen.note if code == ExitCode.DONE else desk.screen.alarm
-        say(f"hint: {facts['next']}")
-    return code
+def _parent(desk: Desk, typed: str | None) -> str | None:
+    if typed is None:
+        return None
+    with desk.read_ledger() as reader:
+        return resolve(reader, typed)

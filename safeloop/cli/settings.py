@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,15 @@ from safeloop.cli.inputs import read_bytes
 from safeloop.errors import SettingError
 from safeloop.ledger.keys import default_folder
 from safeloop.spec import Ceilings
+from safeloop.spec.units import microusd_of, milliseconds_of
 
 PROJECT_FILE = "safeloop.toml"
 USER_FILE = "config.toml"
 _MOST_BYTES = 1_000_000
+# Settings that are called otherwise than their ceilings, and how they are read as such.
+_CEILINGS: dict[str, tuple[str, Callable[[str, object], int]]] = {
+    "cost_usd": ("microusd", microusd_of), "time_s": ("elapsed_ms", milliseconds_of),
+}
 _MOST_DIGITS = 40  # whether so many mean anything is for the ceilings to say
 
 
@@ -29,7 +34,7 @@ class Known:
     """A setting that exists.
 
     Attributes:
-        kind: `str`, `int` or `path`.
+        kind: `str`, `int`, `path`, or `usd`: US dollars as text.
         default: None where there is none.
         project: Whether a project file may set it.
         tightens: A ceiling: every source counts, and the smallest value holds.
@@ -60,8 +65,15 @@ KNOWN = (
     Known("base_url", "str", None, "an OpenAI-compatible server to ask; else Claude", project=False),
     Known("limit_name", "str", None, "what that server calls its token limit; else by its address", project=False),
     Known("max_tokens", "int", 1024, "tokens wanted of each reply"),
+    Known("max_wait", "int", 60, "seconds that a turn may wait before its session is suspended"),
     Known("turns", "int", 5, "turn ceiling, inclusive", tightens=True),
     Known("tokens", "int", 15000, "token ceiling, inclusive", tightens=True),
+    Known("cost_usd", "usd", None, "cost ceiling in US dollars, inclusive", tightens=True),
+    Known("time_s", "int", None, "ceiling on wall time in seconds; suspended time does not count", tightens=True),
+    Known("tool_calls", "int", None, "ceiling on calls of tools, inclusive", tightens=True),
+    Known("errors", "int", 3, "errors in a row that are allowed", tightens=True),
+    Known("repeats", "int", 3, "identical calls in a row that are allowed", tightens=True),
+    Known("prices", "path", None, "the operator's own prices, a TOML file; else the published ones", project=False),
 )
 _BY_NAME = {known.name: known for known in KNOWN}
 
@@ -106,7 +118,8 @@ class Settings:
         default = ("default", known.default)
         if known.tightens:
             operator, project = self._words(name)
-            origin, value = min([*(operator or [default]), *project], key=lambda source: source[1])
+            given = [source for source in (*(operator or [default]), *project) if source[1] is not None]
+            origin, value = min(given, key=lambda source: _ceiling(name, source), default=default)
         else:
             origin, value = next(iter(self._found(name)), default)
         return Value(value, _told(known, origin))
@@ -116,16 +129,26 @@ class Settings:
 
         A default counts where neither the operator nor the spec speaks: a project file cannot loosen it.
         """
-        chosen = {}
-        for name in ("turns", "tokens"):
-            (operator, project), promised = self._words(name), getattr(spec, name)
-            given = [value for _, value in (*operator, *project)]
+        chosen: dict[str, int] = {}
+        for known in KNOWN:
+            if not known.tightens:
+                continue
+            ceiling = _ceiling_name(known.name)
+            (operator, project), promised = self._words(known.name), getattr(spec, ceiling)
+            given = [_ceiling(known.name, source) for source in (*operator, *project)]
             if promised is not None:
                 given.append(promised)
-            elif not operator:
-                given.append(_BY_NAME[name].default)
-            chosen[name] = min(given)
+            elif not operator and known.default is not None:
+                given.append(known.default)
+            if given:
+                chosen[ceiling] = min(given)
         return Ceilings(**chosen)
+
+    def unless_flagged(self, ceilings: Ceilings) -> Ceilings:
+        """Return these ceilings without those that a flag sets."""
+        _, flags = self._sources[0]
+        given = {_ceiling_name(name) for name in flags}
+        return Ceilings(**{name: value for name, value in ceilings.as_row().items() if name not in given})
 
     def path(self, name: str) -> Path | None:
         """Return a path setting, with `~` expanded; None if it is not set."""
@@ -164,6 +187,24 @@ class Settings:
         found = self._found(name)
         operator = [(origin, value) for origin, value in found if not origin.startswith("project")]
         return operator[:1], [(origin, value) for origin, value in found if origin.startswith("project")]
+
+
+def _ceiling_name(setting: str) -> str:
+    return _CEILINGS[setting][0] if setting in _CEILINGS else setting
+
+
+def _ceiling(setting: str, source: tuple[str, Any]) -> int:
+    """Return a setting of a ceiling in the ceiling's unit.
+
+    Raises:
+        SettingError: It says something else, and the origin is named.
+    """
+    origin, value = source
+    if setting not in _CEILINGS or origin == "default":
+        return int(value)
+    told = _told(_BY_NAME[setting], origin)
+    name = f"{told}: {setting}" if "file " in told else told
+    return _CEILINGS[setting][1](name, value)
 
 
 def user_folder(environment: Mapping[str, str]) -> Path:
@@ -225,7 +266,9 @@ def _check_entry(path: Path, name: str, value: Any, *, project: bool) -> None:
             f"{path}: a project file never sets {name}: who is trusted is not the project's to say",
             hint=f"set {known.variable}, or the user file: safeloop config",
         )
-    right = type(value) is int and value >= 0 if known.kind == "int" else isinstance(value, str) and value != ""
+    right = isinstance(value, str) and value != ""
+    if known.kind == "int":
+        right = type(value) is int and value >= 0
     if not right:
         wanted = "a whole number from 0" if known.kind == "int" else "a text"
         raise SettingError(f"{path}: {name} must be {wanted}, not {value!r:.60}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from safeloop.cli.ceilings import ceiling_options
 from safeloop.cli.options import Desk, common
 from safeloop.cli.screen import has_terminal
 from safeloop.cli.words import ceilings_text
@@ -42,8 +43,7 @@ def init(desk: Desk) -> None:
 
 @click.command()
 @click.option("--file", "spec_file", type=click.Path(path_type=Path), help="A spec file in place of questions.")
-@click.option("--turns", type=click.IntRange(min=0), help="Turn ceiling, inclusive.")
-@click.option("--tokens", type=click.IntRange(min=0), help="Token ceiling, inclusive.")
+@ceiling_options
 @click.option("--strict", is_flag=True, help="Refuse a spec that draws a warning.")
 @common()
 def spec(desk: Desk, spec_file: Path | None, strict: bool) -> None:

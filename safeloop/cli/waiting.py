@@ -41,12 +41,13 @@ def _inbox_line(item: Item, now: datetime, names: tuple[str, ...], *, running: b
     return (
         f"{short(item.session, names):13} {state:10} {since:>6}  {item.outcome or '-':10} "
         f"{plural(item.turns, 'turn'):>9} {item.tokens:>9,} tokens  {'' if running else item.next_command}".rstrip()
+        + (f"\n{'':13} {item.reason}" if item.state == "suspended" and item.reason else "")
     )
 
 
 def _inbox_facts(item: Item, *, running: bool) -> dict[str, Any]:
     return {
         "session": item.session, "state": "running" if running else item.state, "outcome": item.outcome,
-        "at": item.at, "turns": item.turns, "tokens": item.tokens, "cost_microusd": item.cost_microusd,
-        "next": None if running else item.next_command,
+        "at": item.at, "reason": item.reason, "turns": item.turns, "tokens": item.tokens,
+        "cost_microusd": item.cost_microusd, "next": None if running else item.next_command,
     }

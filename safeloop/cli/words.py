@@ -5,15 +5,28 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from safeloop.spec import Ceilings
+from safeloop.spec.units import seconds_text, usd_text
+
+DEFAULT = 3  # of errors and of identical calls in a row
 
 
 def ceilings_text(ceilings: Ceilings) -> str:
-    """Say a session's ceilings in one phrase."""
+    """Say a session's ceilings in one phrase; those on errors and on identical calls only where they are not usual."""
     parts = []
     if ceilings.turns is not None:
         parts.append(f"{ceilings.turns:,} turns")
     if ceilings.tokens is not None:
         parts.append(f"{ceilings.tokens:,} tokens")
+    if ceilings.microusd is not None:
+        parts.append(usd_text(ceilings.microusd))
+    if ceilings.elapsed_ms is not None:
+        parts.append(seconds_text(ceilings.elapsed_ms))
+    if ceilings.tool_calls is not None:
+        parts.append(plural(ceilings.tool_calls, "tool call"))
+    if ceilings.errors not in (None, DEFAULT):
+        parts.append(f"{plural(ceilings.errors or 0, 'error')} in a row")
+    if ceilings.repeats not in (None, DEFAULT):
+        parts.append(f"{plural(ceilings.repeats or 0, 'identical call')} in a row")
     return ", ".join(parts) or "none"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from safeloop.errors import SettingError
 from safeloop.ledger import seal
+from safeloop.ledger.charges import HOUR, Held, post
 from safeloop.ledger.content import SALT_BYTES, Content
 from safeloop.ledger.files import NEVER, Edge, OpenFiles, SharedFiles
 from safeloop.ledger.guarded import guard
@@ -87,14 +88,52 @@ class View:
         log: Id of the key that will sign the head.
     """
 
-    def __init__(self, files: OpenFiles, edge: Edge) -> None:
-        self._files, self._edge = files, edge
+    def __init__(self, files: OpenFiles, edge: Edge, clock: Clock) -> None:
+        self._files, self._edge, self._clock = files, edge, clock
+        self._now = ""
         self.size = edge.frontier.size
         self.writer, self.log = files.site.writer.key_id, files.site.log.key_id
 
     def session(self, session: str) -> tuple[Row, ...]:
         """Return a session's rows, in order; the next rule sees the same ones, so nobody may change what is in them."""
         return self._files.session(self._edge, session)
+
+    @property
+    def now(self) -> str:
+        """The clock, as `at` has it; rows that the rule returns are not earlier. It is read once."""
+        self._now = self._now or timestamp(self._clock().astimezone(UTC))
+        return self._now
+
+    @property
+    def earliest(self) -> str:
+        """What the rows that the rule returns are not earlier than; empty if it did not ask for the time."""
+        return self._now
+
+    @property
+    def hour(self) -> str:
+        """The hour that the next intent is charged to: by the later of the clock and the newest `at`."""
+        return max(self.now[:HOUR], self._files.rows.book.newest_hour())
+
+    def charged_since(self, begins: str) -> tuple[int, int, int]:
+        """Return tokens, micro-dollars and sessions charged to all hours from one that begins so on."""
+        return self._files.rows.book.charged_since(begins)
+
+    def held_since(self, begins: str) -> tuple[Held, ...]:
+        """Return the open intents of all hours from one that begins so on."""
+        return self._files.rows.book.open_since(begins)
+
+    def doubts(self, session: str) -> tuple[Held, ...]:
+        """Return a session's attempts in doubt, with what is charged for them now."""
+        return self._files.rows.book.doubts(session)
+
+    def children(self, session: str) -> tuple[str, ...]:
+        """Return the sessions that name this one as their parent, found by an index."""
+        return self._files.rows.children(session)
+
+    def last_of_kind(self, kind: str, session: str) -> Row | None:
+        """Return a session's newest row of a kind that is rare, found by its kind."""
+        stored = self._files.rows.last_of_kind_in(kind, session)
+        return None if stored is None else parse_row(*stored)
 
     def has(self, session: str, kind: str) -> bool:
         """Say whether a session has a row of this kind."""
@@ -187,13 +226,16 @@ class Ledger:
             RuntimeError: Called from within a rule.
         """
         with self._files.use() as files, files.writing() as edge:
-            drafts = tuple(decide(View(files, edge)))
+            view = View(files, edge, self._clock)
+            drafts = tuple(decide(view))
             if not drafts:
                 return ()
-            rows, nodes = self._seal(drafts, files, edge)
+            rows, nodes = self._seal(drafts, files, edge, view.earliest)
             files.contents.put(content for draft in drafts for content in draft.contents)
             head = files.site.sign_head(edge.frontier.size, edge.frontier.root())
             files.rows.extend(((row.idx, row.body, row.sig) for row in rows), nodes, head)
+            for row in rows:
+                post(files.rows.book, row)
             if any(row.kind == "key" for row in rows):
                 edge.version = NEVER  # the next row may be for another key to sign
             return rows
@@ -294,12 +336,14 @@ class Ledger:
         """Return every `turn` and `breach` row, oldest first."""
         return [LedgerRow.of(row) for row in self.rows_of_kinds("turn", "breach")]
 
-    def _seal(self, drafts: tuple[Draft, ...], files: OpenFiles, edge: Edge) -> tuple[tuple[Row, ...], list[Node]]:
+    def _seal(
+        self, drafts: tuple[Draft, ...], files: OpenFiles, edge: Edge, earliest: str
+    ) -> tuple[tuple[Row, ...], list[Node]]:
         """Give drafts their place, chain and signature, and grow the edge by their leaves."""
         rows: list[Row] = []
         nodes: list[Node] = []
         writer, owned = files.site.writer, tuple(map(own, drafts))
-        at = timestamp(self._clock().astimezone(UTC))
+        at = max(timestamp(self._clock().astimezone(UTC)), earliest)
         for draft in owned:
             _check_session(draft.session)
             n, prev = files.tail(edge, draft.session)

@@ -100,6 +100,26 @@ class LedgerReader:
         """Yield indexes that do not have as many entries as there are rows."""
         return self._rows.index_excess()
 
+    def charged_in(self, hour: str) -> tuple[int, int, int] | None:
+        """Return the tokens, micro-dollars and sessions that the file says were charged to an hour, if it lists it."""
+        return self._rows.book.charged_in(hour)
+
+    def charged_since(self, begins: str) -> tuple[int, int, int]:
+        """Return the same of all hours from one that begins so on, together."""
+        return self._rows.book.charged_since(begins)
+
+    def newest_hour(self) -> str:
+        """Return the newest hour that the file lists; empty if there is none."""
+        return self._rows.book.newest_hour()
+
+    def hour_count(self) -> int:
+        """Return how many hours the file lists."""
+        return self._rows.book.hour_count()
+
+    def everything_held(self) -> Iterator[tuple[Any, ...]]:
+        """Yield what the file keeps of intents: session, n, attempt, hour, tokens and micro-dollars."""
+        return self._rows.book.everything_held()
+
     def rows_of(self, session: str) -> Iterator[StoredRow]:
         """Yield a session's rows as an index finds them; quick, unverified, and good for finding one's way only."""
         return self._rows.rows_of(session)

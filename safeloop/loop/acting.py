@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from safeloop.breaker import check_open
-from safeloop.ledger import Content, Draft, Ledger, View, visible
+from safeloop.breaker import Place, admit_calls, check_running
+from safeloop.ledger import Content, Draft, Ledger, Row, View, visible
 from safeloop.ledger.content import JSON, TEXT
+from safeloop.loop.conversation import answer_of
 from safeloop.loop.interruption import Interruption
 from safeloop.loop.lock import Runner
+from safeloop.loop.repeats import STOPPED, Repeats
 from safeloop.models.reply import ToolCall
 from safeloop.models.shapes import compact_json
-from safeloop.spec import ToolGrant
+from safeloop.spec import Breach, Ceilings, ToolGrant
 from safeloop.tools import Permission, Refusal, ToolOutcome, ToolRegistry, plan_call, run_planned
 
 NOT_RUN = "the reply was cut before it was complete, so no call of it was run: a cut call can be another call"
+PASSED_OVER = "this call was begun and its process died: it may have had its effect, and it was not run again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +39,61 @@ class Hands:
     interruption: Interruption
     on_ran: Callable[[str, bool], object]
     runner: Runner = field(default_factory=Runner)
+    on_runs: Callable[[str, Any], object] = lambda _tool, _arguments: None
+    ceilings: Ceilings = field(default_factory=Ceilings)
+    repeats: Repeats = field(default_factory=lambda: Repeats(None))
+
+    def admit(self, place: Place, calls: tuple[ToolCall, ...]) -> Breach | None:
+        """Count a whole batch before its first call runs; where it goes beyond a ceiling, that becomes a row.
+
+        Args:
+            place: The turn whose reply asks for them.
+            calls: Those that were not answered yet.
+        """
+        self.runner.check()
+        return admit_calls(self.ledger.append, place, tuple(visible(call.id) for call in calls), self.ceilings)
+
+    def recall(self) -> None:
+        """Count on where an earlier process of this session stopped counting identical calls."""
+        for row in self.ledger.rows(self.session):
+            if row.kind == "tool":
+                arguments, told = (self.ledger.read_content(row.data[name]) for name in ("arguments", "result"))
+                if arguments is not None and told is not None:
+                    self.repeats.recall(row.data["tool"], json.loads(arguments), told.decode("utf-8", "surrogatepass"))
 
     def run(self, turn: int, calls: tuple[ToolCall, ...]) -> list[dict[str, Any]]:
-        """Take each call through its steps; return the results as the next user message."""
-        return [self._one(turn, call) for call in calls]
+        """Take each call through its steps; return the results as the next user message.
+
+        Once calls were identical too often, no more of them is run.
+        """
+        answers: list[dict[str, Any]] = []
+        for at, call in enumerate(calls):
+            if self.repeats.is_beyond:
+                return answers + self._refuse(turn, calls[at:], "Repeated", STOPPED)
+            answers.append(self._one(turn, call))
+        return answers
+
+    def run_again(self, turn: int, call: ToolCall, begun: Row) -> dict[str, Any]:
+        """Run a call that may have run already; its `call` row stands."""
+        self.interruption.check()
+        self.runner.check()
+        plan = plan_call(self.tools, self.grant, call.name, call.input)
+        if isinstance(plan, Refusal):
+            return self._record_again(turn, call, plan.outcome, begun)
+        with self.interruption.in_flight():
+            outcome = run_planned(plan)
+        return self._record_again(turn, call, outcome, begun)
+
+    def pass_over(self, turn: int, call: ToolCall, begun: Row) -> dict[str, Any]:
+        """Give a call that may have run no second chance: the model is told that nobody knows its outcome."""
+        return self._record_again(turn, call, _not_run(self.tools, call, "PassedOver", PASSED_OVER), begun)
 
     def refuse(self, turn: int, calls: tuple[ToolCall, ...]) -> list[dict[str, Any]]:
         """Run none of these calls; record and return an error result for each."""
-        outcomes = [_not_run(self.tools, call) for call in calls]
+        return self._refuse(turn, calls, "CutReply", NOT_RUN)
+
+    def _refuse(self, turn: int, calls: tuple[ToolCall, ...], error_class: str, message: str) -> list[dict[str, Any]]:
+        outcomes = [self._compared(call, _not_run(self.tools, call, error_class, message)) for call in calls]
         pairs = list(zip(calls, outcomes, strict=True))
         drafts = [self._draft(turn, call, outcome, self._arguments(call)) for call, outcome in pairs]
         self._append(*drafts)
@@ -58,13 +110,26 @@ class Hands:
             # The call comes before the deed: a crash in between leaves proof that it may have been done.
             data = _facts(turn, call, plan.tool.name, plan.tool.permission, arguments)
             self._append(Draft(self.session, "call", data, (arguments,)))
+        self.on_runs(plan.tool.name, call.input)
         with self.interruption.in_flight():
             outcome = run_planned(plan)
         return self._record(turn, call, outcome, arguments)
 
     def _record(self, turn: int, call: ToolCall, outcome: ToolOutcome, arguments: Content) -> dict[str, Any]:
+        outcome = self._compared(call, outcome)
         self._append(self._draft(turn, call, outcome, arguments))
         return self._answer(call, outcome)
+
+    def _record_again(self, turn: int, call: ToolCall, outcome: ToolOutcome, begun: Row) -> dict[str, Any]:
+        outcome = self._compared(call, outcome)
+        draft = self._draft(turn, call, outcome, self._arguments(call))
+        data = dict(draft.data) | {"arguments": begun.data["arguments"]}  # one call, one commitment
+        self._append(dataclasses.replace(draft, data=data, contents=draft.contents[1:]))
+        return self._answer(call, outcome)
+
+    def _compared(self, call: ToolCall, outcome: ToolOutcome) -> ToolOutcome:
+        """Compare a call with those before it; the model is told where it makes the same one again and again."""
+        return dataclasses.replace(outcome, result=self.repeats.hear(visible(call.name), call.input, outcome.result))
 
     def _draft(self, turn: int, call: ToolCall, outcome: ToolOutcome, arguments: Content) -> Draft:
         result = self.ledger.content(outcome.result.encode("utf-8", "surrogatepass"), TEXT)
@@ -82,8 +147,7 @@ class Hands:
 
     def _answer(self, call: ToolCall, outcome: ToolOutcome) -> dict[str, Any]:
         self.on_ran(outcome.tool, outcome.passed)
-        answer = {"type": "tool_result", "tool_use_id": call.id, "content": outcome.result}
-        return answer if outcome.passed else answer | {"is_error": True}
+        return answer_of(call, outcome.result, outcome.passed)
 
     def _arguments(self, call: ToolCall) -> Content:
         return self.ledger.content(compact_json(call.input), JSON)
@@ -92,16 +156,16 @@ class Hands:
         self.runner.check()
 
         def decide(view: View) -> tuple[Draft, ...]:
-            check_open(view, self.session)
+            check_running(view, self.session)
             return drafts
 
         self.ledger.append(decide)
 
 
-def _not_run(tools: ToolRegistry, call: ToolCall) -> ToolOutcome:
+def _not_run(tools: ToolRegistry, call: ToolCall, error_class: str, message: str) -> ToolOutcome:
     tool, name = tools.get(call.name), visible(call.name)
     permission = Permission.DESTRUCTIVE if tool is None else tool.permission
-    error = {"class": "CutReply", "message": NOT_RUN}
+    error = {"class": error_class, "message": message}
     text = compact_json({"error": error, "tool": name}).decode()
     return ToolOutcome(name, permission, text, passed=False, error=error, execution_time_ms=0)
 

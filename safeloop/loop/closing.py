@@ -87,7 +87,7 @@ def close_session(
             **_totals(rows), "elapsed_ms": elapsed_ms, "output": None if output is None else output.commitment,
             "files": listing.commitment, "file_count": len(product.files),
         }
-        return (*_doubtful(session, rows, "Unrecorded"), *checks, Draft(session, "close", data, contents))
+        return (*doubtful(session, rows, "Unrecorded"), *checks, Draft(session, "close", data, contents))
 
     return ledger.append(decide)[-1]
 
@@ -117,14 +117,15 @@ def _totals(rows: tuple[Row, ...]) -> dict[str, int | None]:
     """Return what a session used; a cost is None if any part of it is unknown."""
     costs = [row.data["cost_microusd"] for row in rows if row.kind == "turn"]
     costs += [row.data["charged_microusd"] for row in rows if row.kind == "attempt"]
-    costs += [row.data["reserved_microusd"] for row in _open_intents(rows)]
+    costs += [row.data["reserved_microusd"] for row in open_intents(rows)]
     return {
         "turns": sum(row.kind == "turn" for row in rows), "total_tokens": spend_of(rows).tokens,
         "cost_microusd": None if None in costs else sum(costs),
     }
 
 
-def _open_intents(rows: tuple[Row, ...]) -> tuple[Row, ...]:
+def open_intents(rows: tuple[Row, ...]) -> tuple[Row, ...]:
+    """Return the intents of a session that nothing has settled."""
     settled = {row.data["intent"] for row in rows if row.kind in ("turn", "attempt")}
     return tuple(row for row in rows if row.kind == "intent" and row.n not in settled)
 
@@ -149,12 +150,12 @@ def abandon_session(ledger: Ledger, session: str) -> Row:
             "outcome": FAILED, "reason": "closed by the operator", **_totals(rows), "elapsed_ms": elapsed,
             "output": None, "files": listing.commitment, "file_count": 0,
         }
-        return (*_doubtful(session, rows, "ProcessGone"), Draft(session, "close", data, (listing,)))
+        return (*doubtful(session, rows, "ProcessGone"), Draft(session, "close", data, (listing,)))
 
     return ledger.append(decide)[-1]
 
 
-def _doubtful(session: str, rows: tuple[Row, ...], error_class: str) -> tuple[Draft, ...]:
+def doubtful(session: str, rows: tuple[Row, ...], error_class: str) -> tuple[Draft, ...]:
     """Charge attempts without outcome in full: an intent that nothing settled may have been billed."""
     return tuple(
         Draft(session, "attempt", {
@@ -163,5 +164,5 @@ def _doubtful(session: str, rows: tuple[Row, ...], error_class: str) -> tuple[Dr
             "error": {"class": error_class, "status": None, "detail": None}, "execution_time_ms": 0,
             "elapsed_ms": intent.data["elapsed_ms"], "in_doubt": True,
         })
-        for intent in _open_intents(rows)
+        for intent in open_intents(rows)
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from safeloop.ledger import Content
 from safeloop.ledger.content import JSON, manifest
-from safeloop.models.reply import Reply
+from safeloop.models.reply import Reply, ToolCall
 from safeloop.models.shapes import compact_json
 
 MakeContent = Callable[[bytes, str], Content]
@@ -16,20 +16,24 @@ CONTINUE = "continue"
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 
 
+def answer_of(call: ToolCall, text: str, passed: bool) -> dict[str, Any]:
+    """Return what the model is told of a call's outcome."""
+    answer = {"type": "tool_result", "tool_use_id": call.id, "content": text}
+    return answer if passed else answer | {"is_error": True}
+
+
 class Conversation:
-    """The messages of one session, in order.
+    """The messages of one session, in order; none at first.
 
     Args:
-        task: The first user message.
         make_content: Gives bytes a fresh salt.
     """
 
-    def __init__(self, task: str, make_content: MakeContent) -> None:
+    def __init__(self, make_content: MakeContent) -> None:
         self._make_content = make_content
         self._messages: list[dict[str, Any]] = []
-        self._commitments: list[dict[str, Any]] = []
+        self._commitments: list[Mapping[str, Any]] = []
         self._new: list[Content] = []
-        self.say(task)
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -63,9 +67,24 @@ class Conversation:
         self._add({"role": "assistant", "content": content})
         return True
 
+    def recall(self, message: Mapping[str, Any], commitment: Mapping[str, Any]) -> None:
+        """Add a message that an earlier request of this session committed to: what is kept is not kept twice."""
+        self._messages.append(dict(message))
+        self._commitments.append(commitment)
+
+    def repeat(self, message: Mapping[str, Any]) -> None:
+        """Add a message of another session, committed to anew: each session's content is erased by itself."""
+        self._add(dict(message))
+
+    def go_on(self, reply: Reply) -> None:
+        """Answer a reply without calls that went back: with `continue`, unless it is to go back as it is."""
+        if reply.stop_reason != "pause_turn":
+            self.say(CONTINUE)
+
     def committed(self) -> tuple[Content, ...]:
         """Return what the next request's intent must keep: new messages, and last the request's manifest."""
-        return (*self._new, self._make_content(manifest(self._commitments), JSON))
+        entries = [dict(commitment) for commitment in self._commitments]
+        return (*self._new, self._make_content(manifest(entries), JSON))
 
     def mark_stored(self) -> None:
         """Note that every message so far is durable."""

@@ -11,28 +11,31 @@ from typing import Any
 from safeloop.breaker import (
     Bound,
     CircuitBreaker,
+    Demand,
+    Full,
     Granted,
     Place,
+    Price,
     Refused,
     Request,
     Settled,
+    attempt_draft,
     breach_draft,
     bytes_bound,
     counted_bound,
     estimate_bound,
     reserve,
+    turn_draft,
 )
 from safeloop.errors import AttemptFailed, CircuitBreakerError, RunFailed
-from safeloop.ledger import Content, Draft, Ledger, visible
+from safeloop.ledger import Content, Draft, Ledger
 from safeloop.ledger.content import JSON, TEXT
 from safeloop.loop.conversation import Conversation
 from safeloop.loop.interruption import Interrupted, Interruption
-from safeloop.loop.lock import Runner
+from safeloop.loop.lock import Runner, is_session_live
 from safeloop.models import LLMClient, Reply, failure_of, read_reply
 from safeloop.models.shapes import field
 from safeloop.models.usage import COUNT_LIMIT
-
-LLM = "llm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Model:
     Attributes:
         wanted: The `max_tokens` to ask for where there is room.
         more: Further parameters of every request: `tools`, `thinking`.
-        costs_nothing: The client is never billed.
+        price: What it costs; `FREE` if the client is never billed, None if it is not known.
         allow_estimates: Bound by an estimate where there is no counter.
     """
 
@@ -51,7 +54,7 @@ class Model:
     system: str
     wanted: int
     more: Mapping[str, Any]
-    costs_nothing: bool
+    price: Price | None
     allow_estimates: bool
 
     def request(self, conversation: Conversation) -> Request:
@@ -70,11 +73,42 @@ class Model:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An attempt that brought no reply, and has its row.
+
+    Attributes:
+        error: What the client raised.
+        failure: What that means.
+    """
+
+    error: Exception
+    failure: AttemptFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a session had come when its turns began, or go on.
+
+    Attributes:
+        turns: The last turn that got its reply; 0 at first.
+        attempts: How many attempts were made at the turn after it.
+        tokens: What was charged.
+        settled: The last turn whose cost is believed.
+    """
+
+    turns: int = 0
+    attempts: int = 0
+    tokens: int = 0
+    settled: Settled | None = None
+
+
 class Turns:
     """The governed turns of one session.
 
     Args:
         elapsed_ms: Returns the monotonic time that the session has used.
+        standing: How far it has come.
     """
 
     def __init__(
@@ -86,6 +120,7 @@ class Turns:
         model: Model,
         interruption: Interruption,
         elapsed_ms: Callable[[], int],
+        standing: Standing,
     ) -> None:
         self._ledger = ledger
         self._session = session
@@ -95,12 +130,23 @@ class Turns:
         self._interruption = interruption
         self._elapsed_ms = elapsed_ms
         self._runner = Runner()
-        self._last: Settled | None = None
-        self.number = 0
-        self.tokens = 0
+        self._last = standing.settled
+        self._carried = standing.attempts
+        self.number = standing.turns
+        self.attempt = 0
+        self.tokens = standing.tokens
 
-    def reserve(self, conversation: Conversation) -> Granted:
-        """Reserve the next turn's worst case.
+    def begin(self) -> None:
+        """Turn to the next turn."""
+        self.number += 1
+        self.attempt, self._carried = self._carried, 0
+
+    def reserve(self, conversation: Conversation, demand: Demand) -> Granted | Full:
+        """Reserve the worst case of the turn's next attempt, or say what it must wait for.
+
+        Args:
+            conversation: What is to be sent.
+            demand: What rows do not tell of it.
 
         Raises:
             CircuitBreakerError: It does not fit; the breach is a row, and the banner was shown.
@@ -108,18 +154,18 @@ class Turns:
             RuntimeError: This is a forked child of the process that runs the session.
         """
         self._runner.check()
-        self.number += 1
-        place = Place(self._session, self.number, 1, self._input_hash, self._elapsed_ms())
+        place = self._place(self.attempt + 1)
         if self._breaker.has_own_check:
             self._check(place)
-        request = self._model.request(conversation)
-        decision = self._reserve(place, request, conversation)
+        decision = self._reserve(place, conversation, demand)
         if isinstance(decision, Refused):
             self._breaker.trip(decision.breach, self.number, decision.tokens)
-        conversation.mark_stored()
+        if isinstance(decision, Granted):
+            self.attempt += 1
+            conversation.mark_stored()
         return decision
 
-    def call(self, granted: Granted, conversation: Conversation, leaving: Callable[[], object]) -> Reply:
+    def call(self, granted: Granted, conversation: Conversation, leaving: Callable[[], object]) -> Reply | Failed:
         """Send exactly the reserved request, and record what came of it: a `turn` row, or an `attempt` row.
 
         Args:
@@ -128,7 +174,6 @@ class Turns:
             leaving: Called when the request is about to leave.
 
         Raises:
-            AttemptFailed: No reply came; whatever the client raised is its cause.
             Interrupted: A signal cut the call off; the attempt is in doubt.
             RuntimeError: This is a forked child of the process that runs the session.
         """
@@ -142,28 +187,38 @@ class Turns:
                 response = self._model.client.messages.create(max_tokens=granted.max_tokens, **parameters)
         except BaseException as error:
             self._runner.check()
-            self._record_attempt(granted, _failure(error, is_sent=is_sent), _since(started))
+            failure = _failure(error, is_sent=is_sent)
+            self._record_attempt(granted, failure, _since(started))
+            if is_sent and isinstance(error, Exception):
+                return Failed(error, failure)
             raise
         self._runner.check()
         reply = read_reply(response)
         self._settle(granted, reply, len(conversation), _since(started))
         return reply
 
+    @property
+    def place(self) -> Place:
+        """Where the session stands now."""
+        return self._place(max(self.attempt, 1))
+
+    def _place(self, attempt: int) -> Place:
+        return Place(self._session, self.number, attempt, self._input_hash, self._elapsed_ms())
+
     def _check(self, place: Place) -> None:
         """Ask a breaker that has a check of its own, as the tutorial does before every call."""
         try:
             self._breaker.check(self.number, self.tokens)
         except CircuitBreakerError as breach:
-            draft = breach_draft(place, breach.reason)
-            self._ledger.append(lambda _: (draft,))
+            self._append(breach_draft(place, breach.reason))
             raise
 
-    def _reserve(self, place: Place, request: Request, conversation: Conversation) -> Granted | Refused:
+    def _reserve(self, place: Place, conversation: Conversation, demand: Demand) -> Granted | Refused | Full:
         """Try the bounds in their order; the last one that there is decides."""
-        contents = conversation.committed()
+        request, contents = self._model.request(conversation), conversation.committed()
         closest = bytes_bound(request, self._last)
         if closest is not None:
-            decision = self._try(place, request, closest, contents, final=False)
+            decision = self._try(place, request, closest, contents, demand, final=False)
             if isinstance(decision, Granted):
                 return decision
         fallback = self._count(conversation) or (estimate_bound(request) if self._model.allow_estimates else None)
@@ -174,14 +229,15 @@ class Turns:
                 "the request holds something that no bound covers, and this client cannot count tokens",
                 hint="send text and base64 images only, or use a client with messages.count_tokens",
             )
-        return self._try(place, request, closest, contents, final=True)
+        return self._try(place, request, closest, contents, demand, final=True)
 
     def _try(
-        self, place: Place, request: Request, bound: Bound, contents: tuple[Content, ...], *, final: bool
-    ) -> Granted | Refused:
+        self, place: Place, request: Request, bound: Bound, contents: tuple[Content, ...], demand: Demand, *,
+        final: bool,
+    ) -> Granted | Refused | Full:
         return reserve(
-            self._ledger.append, place, request, bound, self._breaker.ceilings, contents,
-            costs_nothing=self._model.costs_nothing, final=final,
+            self._ledger.append, place, request, bound, self._breaker.ceilings, contents, price=self._model.price,
+            final=final, more=demand, is_live=lambda session: is_session_live(self._ledger.db_path, session),
         )
 
     def _count(self, conversation: Conversation) -> Bound | None:
@@ -199,40 +255,29 @@ class Turns:
 
     def _settle(self, granted: Granted, reply: Reply, sent: int, execution_time_ms: int) -> None:
         """Write the `turn` row. Usage that cannot be believed is charged in full."""
-        ledger, usage = self._ledger, reply.usage
-        tokens = granted.reserved_tokens if usage is None else usage.total
+        usage = reply.usage
+        draft = turn_draft(
+            self._place(self.attempt), granted, usage=usage, model=reply.model, stop_reason=reply.stop_reason,
+            response=self._ledger.content(reply.raw, JSON), execution_time_ms=execution_time_ms,
+            elapsed_ms=self._elapsed_ms(), price=self._model.price,
+        )
+        tokens: int = draft.data["token_delta"]
         self._last = None if usage is None else Settled(sent, tokens)
         self.tokens += tokens
-        response = ledger.content(reply.raw, JSON)
-        data = {
-            "turn": self.number, "attempt": 1, "intent": granted.intent.n, "state_origin": LLM,
-            "model": None if reply.model is None else visible(reply.model), "input_hash": self._input_hash,
-            "response": response.commitment,
-            "stop_reason": None if reply.stop_reason is None else visible(reply.stop_reason),
-            "usage": None if usage is None else {
-                "input": usage.input, "cache_write": usage.cache_write, "cache_read": usage.cache_read,
-                "output": usage.output, "thinking": usage.thinking, "searches": usage.searches,
-            },
-            "token_delta": tokens, "cost_microusd": 0 if self._model.costs_nothing else None,
-            "execution_time_ms": execution_time_ms, "elapsed_ms": self._elapsed_ms(), "pass_fail": True,
-            "overrun": tokens > granted.reserved_tokens, "breach_reason": None,
-        }
-        ledger.append(lambda _: (Draft(self._session, "turn", data, (response,)),))
+        self._append(draft)
 
     def _record_attempt(self, granted: Granted, failure: AttemptFailed, execution_time_ms: int) -> None:
         """Write the `attempt` row: what may have been billed stays charged at its full reservation."""
-        charged = granted.reserved_tokens if failure.in_doubt else 0
         detail = self._ledger.content((failure.detail or failure.message).encode("utf-8", "surrogatepass"), TEXT)
-        data = {
-            "turn": self.number, "attempt": 1, "intent": granted.intent.n, "charged_tokens": charged,
-            "charged_microusd": 0 if self._model.costs_nothing or not charged else None,
-            "error": {
-                "class": visible(failure.error_class), "status": failure.status, "detail": detail.commitment,
-            },
-            "execution_time_ms": execution_time_ms, "elapsed_ms": self._elapsed_ms(), "in_doubt": failure.in_doubt,
-        }
-        self.tokens += charged
-        self._ledger.append(lambda _: (Draft(self._session, "attempt", data, (detail,)),))
+        draft = attempt_draft(
+            self._place(self.attempt), granted, in_doubt=failure.in_doubt, error_class=failure.error_class,
+            status=failure.status, detail=detail, execution_time_ms=execution_time_ms, elapsed_ms=self._elapsed_ms(),
+        )
+        self.tokens += draft.data["charged_tokens"]
+        self._append(draft)
+
+    def _append(self, draft: Draft) -> None:
+        self._ledger.append(lambda _: (draft,))
 
 
 def _failure(error: BaseException, *, is_sent: bool) -> AttemptFailed:

@@ -1,8 +1,9 @@
 """Signals: the first lets the call in flight finish, the second does not; neither loses a row.
 
 Handlers are installed only where nobody else has any, and only in the main thread. They raise only while a call
-is in flight; everywhere else the loop asks between its steps, so that no signal falls between a paid reply and
-its row. A signal that came too late to stop anything is handed on to whoever would have had it.
+is in flight, or while the loop waits for the next attempt; everywhere else the loop asks between its steps, so that
+no signal falls between a paid reply and its row. A signal that came too late to stop anything is handed on to whoever
+would have had it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import select
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
@@ -57,6 +59,7 @@ class Interruption:
         self._before: dict[int, Any] = {}
         self._signal: int | None = None
         self._in_flight = False
+        self._pausing = False
         self._heeded = False
 
     @contextlib.contextmanager
@@ -96,6 +99,19 @@ class Interruption:
         finally:
             self._in_flight = False
 
+    def pause(self, seconds: float) -> None:
+        """Sleep, unless a signal comes: nothing is in flight that could be lost, so the first one ends it at once.
+
+        Raises:
+            Interrupted: A signal came before the end.
+        """
+        self._pausing = True  # before the check: a signal between the two must not be slept over
+        try:
+            self.check()
+            time.sleep(seconds)
+        finally:
+            self._pausing = False
+
     def check(self) -> None:
         """Stop here if a signal has come.
 
@@ -114,6 +130,9 @@ class Interruption:
         elif self._signal is None:
             self._signal = number
             self._grace.begin(number)
+            if self._pausing:
+                self._pausing = False
+                self.check()
         elif self._in_flight:
             self._in_flight = False
             self.check()

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from safeloop.errors import LedgerError, LedgerLocked
 from safeloop.ledger.guarded import guard
-from safeloop.loop.place import make_folder
+from safeloop.ledger.site import MEMORY
+from safeloop.loop.place import lock_path, make_folder
 
 # By process: a child made by fork inherits the set, but none of the locks.
 _HELD: set[tuple[int, Path]] = set()
@@ -90,6 +91,11 @@ def is_held(path: Path, what: str) -> bool:
             return False
     except LedgerLocked:
         return True
+
+
+def is_session_live(db_path: str | os.PathLike[str], session: str) -> bool:
+    """Say whether a process runs a session, which is what its lock tells; one in memory lives as long as this does."""
+    return db_path == MEMORY or is_held(lock_path(db_path, session), f"session {session}")
 
 
 def _acquire(path: Path, what: str) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from safeloop.breaker import SUSPENDED, Price, check_admission
 from safeloop.errors import LedgerError
 from safeloop.ledger import Draft, Ledger, Row, View, visible
 from safeloop.ledger.content import TEXT
@@ -23,6 +24,10 @@ class Setting:
         endpoint: Where requests go.
         tools: Those that the spec grants.
         workspace: The folder that tools read, if any.
+        continues: The session whose work goes on in this one, if any.
+        parent: The session whose child this one is: what it spends, that one spends too.
+        price: What the model costs; None if it is not known.
+        by_program: No loop leads the session, but a program of the caller's own.
     """
 
     spec: SpecResult
@@ -32,6 +37,10 @@ class Setting:
     endpoint: str
     tools: ToolRegistry
     workspace: Path | None
+    continues: str | None = None
+    parent: str | None = None
+    price: Price | None = None
+    by_program: bool = False
 
     @property
     def input_hash(self) -> str:
@@ -39,9 +48,35 @@ class Setting:
         return hashlib.sha256(self.task.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def software() -> str:
-    """Return the name and version of this program, as rows state it."""
-    return f"safeloop {metadata.version('safeloop')}"
+_BY_PROGRAM = ", govern"
+
+
+def software(*, by_program: bool = False) -> str:
+    """Return the name and version of this program, as rows state it.
+
+    Args:
+        by_program: No loop leads the session, but a program of the caller's own.
+    """
+    return f"safeloop {metadata.version('safeloop')}{_BY_PROGRAM if by_program else ''}"
+
+
+def is_led_by_program(opened: Row) -> bool:
+    """Say whether a program of the caller's own leads the session that this row opened, and no loop."""
+    return str(opened.data["software"]).endswith(_BY_PROGRAM)
+
+
+def check_opening(ledger: Ledger, ceilings: Ceilings, parent: str | None, price: Price | None) -> None:
+    """Check what a session needs to be opened, before anything of it is recorded; opening it checks again.
+
+    Raises:
+        SafeloopError: As in `open_session`.
+    """
+
+    def decide(view: View) -> tuple[Draft, ...]:
+        check_admission(view, ceilings, parent=parent, price=price)
+        return ()
+
+    ledger.append(decide)
 
 
 def open_session(ledger: Ledger, setting: Setting) -> None:
@@ -49,7 +84,10 @@ def open_session(ledger: Ledger, setting: Setting) -> None:
 
     Raises:
         RuntimeError: The session has run already, or its rows were written by hand.
-        LedgerError: It was opened by a process that is gone, or another spec is recorded under its id.
+        LedgerError: It was opened by a process that is gone, another spec is recorded under its id, or its parent
+            does not work any more.
+        SettingError: The cost is limited somewhere, and the price is not known.
+        Suspended: A window has had all the sessions that it may have.
     """
     session = setting.spec.session_id
     ledger.append(lambda view: _spec_drafts(view, setting))
@@ -62,13 +100,15 @@ def open_session(ledger: Ledger, setting: Setting) -> None:
     def decide(view: View) -> tuple[Draft, ...]:
         rows = view.session(session)
         check_fresh(rows, session)
+        check_admission(view, setting.ceilings, parent=setting.parent, price=setting.price)
         spec = next(row for row in rows if row.kind == "spec")
         data = {
             "spec": spec.leaf, "task": task.commitment, "input_hash": setting.input_hash,
             "model": visible(setting.model), "endpoint": visible(setting.endpoint),
-            "ceilings": setting.ceilings.as_row(), "parent": None, "continues": None,
+            "ceilings": setting.ceilings.as_row(), "parent": setting.parent, "continues": setting.continues,
             "workspace": None if workspace is None else workspace.commitment, "billing_workspace": None,
-            "api_key_id": None, "tools": setting.tools.pinned(), "software": software(),
+            "api_key_id": None, "tools": setting.tools.pinned(),
+            "software": software(by_program=setting.by_program),
         }
         return (Draft(session, "open", data, contents),)
 
@@ -95,15 +135,18 @@ def check_fresh(rows: tuple[Row, ...], session: str) -> None:
 
     Raises:
         RuntimeError: It has run already, or its rows were written by hand.
-        LedgerError: It was opened by a process that is gone.
+        LedgerError: It is suspended, or was opened by a process that is gone.
     """
     kinds = {row.kind for row in rows}
-    if "close" in kinds:
+    last = next((row for row in reversed(rows) if row.kind in ("open", "close", "resume")), None)
+    if last is not None and last.kind == "close" and last.data["outcome"] == SUSPENDED:
+        raise LedgerError(f"session {session} is suspended, in row {last.id}", hint=f"safeloop resume {session}")
+    if any(row.kind == "close" and row.data["outcome"] != SUSPENDED for row in rows):
         raise RuntimeError(f"session {session} has run and is closed: a spec is run once, so record a new one")
     if "open" in kinds:
         raise LedgerError(
             f"session {session} was opened and not closed: the process that ran it is gone",
-            hint=f"safeloop close {session}",
+            hint=f"safeloop resume {session}",
         )
     if kinds & {"turn", "breach"}:
         raise RuntimeError(f"session {session} was written by hand: a loop runs only sessions of its own")

@@ -85,3 +85,16 @@ def make_staging(path: Path) -> None:
     if os.path.lexists(path) and (path.is_symlink() or not path.is_dir() or any(path.iterdir())):
         raise LedgerError(f"{path} is not an empty folder, and its session has not begun", hint=f"ls -la {path}")
     make_folder(path)
+
+
+def find_staging(path: Path) -> None:
+    """Find the staging folder of a session that goes on: what it wrote so far is in it, and nowhere else.
+
+    Raises:
+        LedgerError: It is not there any more.
+    """
+    if path.is_symlink() or not path.is_dir():
+        raise LedgerError(
+            f"{path}, where the session wrote its files, is gone: it cannot go on",
+            hint="put the folder back; or end the session: safeloop close SESSION",
+        )

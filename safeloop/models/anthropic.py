@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import anthropic
 import httpx2
 
 from safeloop.errors import AttemptFailed, SettingError
+from safeloop.models.address import shown_address
 from safeloop.models.assembly import assemble, cut_stream
 from safeloop.models.deadline import Lifeline
 from safeloop.models.reply import Reply, read_reply
@@ -88,8 +89,7 @@ class AnthropicClient:
     @property
     def endpoint(self) -> str:
         """Where requests go, without credentials."""
-        parts = urlsplit(str(self._sdk.base_url))
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+        return shown_address(str(self._sdk.base_url))
 
     def close(self) -> None:
         """Close the HTTP client, if it was made here."""

@@ -87,10 +87,13 @@ def failure_of(
 
 
 def may_retry(failure: AttemptFailed) -> bool:
-    """Whether another attempt could go better: not after a 4xx other than 408, 409 and 429, nor a bad setting."""
-    if failure.status is not None and 400 <= failure.status < 500:
-        return failure.status in (408, 409, 429)
-    return failure.error_class not in (UNSENDABLE, BAD_SETTING)
+    """Whether another attempt could go better: after 408, 409, 429, a 5xx, and what the network did.
+
+    Not after another status, a bad setting, or an exception that nobody knows: it would be charged again and again.
+    """
+    if failure.status is not None:
+        return failure.status in (408, 409, 429) or 500 <= failure.status < 600
+    return not failure.is_final and failure.error_class not in (UNSENDABLE, BAD_SETTING)
 
 
 def _by_status(exc: BaseException, status: int, retry_after_s: float | None) -> AttemptFailed:
@@ -110,19 +113,19 @@ def _by_status(exc: BaseException, status: int, retry_after_s: float | None) -> 
 
 
 def _by_class(exc: BaseException) -> AttemptFailed:
-    sent = _perhaps_sent(exc)
+    sent, is_known = _perhaps_sent(exc), True
     names = {name for link in _causes(exc) for name in _names(link)}
     if not sent:
         message = "the server could not be reached"
     elif "TimeoutError" in names or names & _TIMEOUTS:
         message = "the server did not answer in time"
-    elif "ConnectionError" in names or names & (_LOST | _PERHAPS_SENT):
+    elif "OSError" in names or names & (_LOST | _PERHAPS_SENT):
         message = "the connection was lost after the request was sent"
     else:
-        message = f"the client failed with {_class_name(exc)}"
+        message, is_known = f"the client failed with {_class_name(exc)}", False
     hint = "" if sent else "check the network, and ANTHROPIC_BASE_URL if it is set"
     return AttemptFailed(
-        message, error_class=_class_name(exc), in_doubt=sent, detail=_detail(exc), hint=hint
+        message, error_class=_class_name(exc), in_doubt=sent, detail=_detail(exc), hint=hint, is_final=not is_known
     )
 
 

@@ -25,18 +25,20 @@ class ScriptedClient:
         replies: Each a message as a mapping, the text of a reply, an exception to raise, or anything else
             that `read_reply` reads. A mapping without `usage` gets an honest one; without `stop_reason`,
             `tool_use` where it calls a tool, else `end_turn`.
+        played: How many of them were played before: a session that goes on does not begin again.
     """
 
     endpoint = "scripted"
     costs_nothing = True
 
-    def __init__(self, replies: Iterable[object]) -> None:
+    def __init__(self, replies: Iterable[object], *, played: int = 0) -> None:
         self._replies = tuple(replies)
+        self._played = played
         self.calls: list[dict[str, Any]] = []
         """The parameters of every request so far, as they were then."""
 
     @classmethod
-    def from_file(cls, path: str | Path) -> ScriptedClient:
+    def from_file(cls, path: str | Path, *, played: int = 0) -> ScriptedClient:
         """Read the replies from a JSON file: a list of messages and texts.
 
         Raises:
@@ -53,7 +55,7 @@ class ScriptedClient:
         for number, reply in enumerate(replies, start=1):
             if not isinstance(reply, (dict, str)):
                 raise SettingError(f"the script {path}: reply {number} is neither an object nor a text")
-        return cls(replies)
+        return cls(replies, played=played)
 
     @property
     def messages(self) -> ScriptedClient:
@@ -67,7 +69,7 @@ class ScriptedClient:
             SettingError: The script has ended.
         """
         self.calls.append(copy.deepcopy(parameters))
-        number = len(self.calls)
+        number = self._played + len(self.calls)
         if number > len(self._replies):
             raise SettingError(
                 f"the script has {len(self._replies)} replies, and this is request {number}",

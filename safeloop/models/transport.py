@@ -182,6 +182,12 @@ def hook(http_client: object) -> bool:
     return True
 
 
+def linked(lifeline: Lifeline, work: Callable[[], _T]) -> _T:
+    """Do work whose requests on a hooked client tell this lifeline; to be called in a context of its own."""
+    _lifeline.set(lifeline)
+    return work()
+
+
 def _tell_lifeline(request: httpx2.Request) -> None:
     lifeline = _lifeline.get()
     if lifeline is not None:

@@ -23,11 +23,7 @@ def adapt(client: object) -> LLMClient:
             "the loop runs one turn after another, and cannot use an async client",
             hint="pass anthropic.Anthropic(...) in place of anthropic.AsyncAnthropic(...)",
         )
-    if "BaseBedrockClient" in names:
-        raise SettingError(
-            "AnthropicBedrock streams in a format of its own, which cannot be read here",
-            hint="pass anthropic.AnthropicBedrockMantle(...), or any object with messages.create(...)",
-        )
+    check_readable(client)
     if "SyncAPIClient" in names:
         from safeloop.models.anthropic import AnthropicClient  # noqa: PLC0415  imports the SDK
 
@@ -38,6 +34,19 @@ def adapt(client: object) -> LLMClient:
             hint="pass anthropic.Anthropic(), or an object whose messages.create(...) returns a reply",
         )
     return client
+
+
+def check_readable(client: object) -> None:
+    """Refuse a client of the SDK whose streams cannot be read here.
+
+    Raises:
+        SettingError: It is one.
+    """
+    if "BaseBedrockClient" in _sdk_classes(client):
+        raise SettingError(
+            "AnthropicBedrock streams in a format of its own, which cannot be read here",
+            hint="pass anthropic.AnthropicBedrockMantle(...), or any object with messages.create(...)",
+        )
 
 
 def _sdk_classes(obj: object) -> set[str]:

@@ -20,6 +20,7 @@ from safeloop.review.cut import cut_of, is_governed
 from safeloop.review.framing.facts import check_form
 from safeloop.review.releasing.policy import ReleasePolicy
 from safeloop.spec import spend_of
+from safeloop.spec.suspension import suspension_of
 
 if TYPE_CHECKING:
     from safeloop.ledger.reader import LedgerReader
@@ -49,6 +50,7 @@ class Item:
         turns: Answered ones.
         tokens: Charged ones.
         cost_microusd: None where it is not known.
+        reason: Why it is suspended, or how it ended more precisely, as its `close` row states it.
         next_command: What to do; for an open session, if nobody runs it.
     """
 
@@ -60,6 +62,7 @@ class Item:
     turns: int
     tokens: int
     cost_microusd: int | None
+    reason: str | None
     next_command: str
 
 
@@ -95,9 +98,13 @@ def item_of(rows: Sequence[Row], policy: ReleasePolicy) -> Item | None:
 
 def _running(rows: Sequence[Row]) -> Item:
     last = next(row for row in reversed(rows) if row.kind in ("open", "close", "resume"))
-    if last.kind == "close":
-        return _item(rows, last, State.SUSPENDED, "suspended", f"safeloop close {last.session}")
-    return _item(rows, last, State.OPEN, None, f"safeloop close {last.session}")
+    command = f"safeloop resume {last.session}"
+    if last.kind != "close":
+        return _item(rows, last, State.OPEN, None, command)
+    if suspension_of(last.data["reason"]).needs_person:
+        call = next((str(row.data["call"]) for row in reversed(rows) if row.kind == "call"), "CALL")
+        command += f" --rerun {call}, or --skip {call}"
+    return _item(rows, last, State.SUSPENDED, "suspended", command)
 
 
 def _closed(rows: Sequence[Row], cut: Row, outcome: str, policy: ReleasePolicy) -> Item | None:
@@ -121,9 +128,9 @@ def _is_signed(row: Row) -> bool:
 def _item(rows: Sequence[Row], since: Row, state: State, outcome: str | None, command: str) -> Item:
     if since.kind == "close":
         data = since.data
-        figures = data["turns"], data["total_tokens"], data["cost_microusd"]
+        figures = data["turns"], data["total_tokens"], data["cost_microusd"], data["reason"]
     else:
-        figures = sum(row.kind == "turn" for row in rows), spend_of(rows).tokens, None
+        figures = sum(row.kind == "turn" for row in rows), spend_of(rows).tokens, None, None
     return Item(since.session, state, outcome, since.at, since.id, *figures, command)
 
 

@@ -12,9 +12,6 @@ from safeloop.spec.wording import did_you_mean, quoted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ENFORCED = ("turns", "tokens")
-"""The ceilings that this version enforces; the others are understood, and refused."""
-
 
 @dataclass(frozen=True, slots=True)
 class Ceilings:
@@ -69,22 +66,6 @@ class Ceilings:
 
 NAMES = tuple(field.name for field in fields(Ceilings))
 """The names of all ceilings, in the order of the format."""
-
-
-def require_enforced(ceilings: Ceilings) -> None:
-    """Refuse a ceiling that nothing in this version would enforce: a promise nobody keeps is worse than none.
-
-    Raises:
-        SpecError: Naming the first such ceiling.
-    """
-    for name in ceilings.as_row():
-        if name not in ENFORCED:
-            raise SpecError(not_enforced(name), hint=f"leave {name} out, or use a version that enforces it")
-
-
-def not_enforced(name: str) -> str:
-    """The sentence that refuses a ceiling which a later version enforces."""
-    return f"this version enforces turns and tokens; {name} arrives later"
 
 
 def _smaller(one: int | None, other: int | None) -> int | None:

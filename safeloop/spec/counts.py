@@ -9,8 +9,8 @@ LARGEST = 2**53 - 1
 """The largest integer that a row can hold."""
 
 
-def require_count(name: str, value: object) -> None:
-    """Refuse what is not an integer from 0 to `LARGEST`; True and False are not integers here.
+def require_count(name: str, value: object) -> int:
+    """Return a count; refuse what is not an integer from 0 to `LARGEST`; True and False are not integers here.
 
     Raises:
         SpecError: Naming the count.
@@ -23,6 +23,7 @@ def require_count(name: str, value: object) -> None:
         raise SpecError(
             f"{name} must be from 0 to {LARGEST}", hint=f"leave {name} out where there is to be no limit"
         )
+    return value
 
 
 def count_or_none(value: object) -> int | None:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from safeloop.errors import SpecError
 from safeloop.ledger import visible
 from safeloop.spec.answers import Question, refusal_of_spec
-from safeloop.spec.ceilings import ENFORCED, Ceilings, not_enforced
+from safeloop.spec.ceilings import Ceilings
 from safeloop.spec.criteria import Criterion, require_criteria
 from safeloop.spec.grant import ToolGrant
 from safeloop.spec.result import SpecDraft, to_row
+from safeloop.spec.units import microusd_of, milliseconds_of
 from safeloop.spec.wording import article, did_you_mean, quoted
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ LONGEST_FILE = 1_000_000
 
 _ANSWERS = tuple(question.value for question in Question)
 _KEYS = (*_ANSWERS, "ceilings", "tools", "criteria")
-_LATER_CEILINGS = ("cost_usd", "time_s", "tool_calls", "errors", "repeats")
+_CEILINGS = ("turns", "tokens", "cost_usd", "time_s", "tool_calls", "errors", "repeats")
 
 
 def read_spec_file(path: str | Path) -> SpecDraft:
@@ -61,8 +62,8 @@ def parse_spec(data: bytes, where: str) -> SpecDraft:
         where: The file's name, for errors.
 
     Raises:
-        SpecError: Not TOML, an unknown or missing key, a wrong type, a ceiling that this version would not
-            enforce, or answers that cannot stand (50-cli, spec file).
+        SpecError: Not TOML, an unknown or missing key, a wrong type, or answers that cannot stand (50-cli, spec
+            file).
     """
     document = _parsed(data, where)
     for key in document:
@@ -103,12 +104,14 @@ def _ceilings(table: object) -> Ceilings:
     if not isinstance(table, dict):
         raise SpecError(f"must be a table, not {article(table)}", hint="write them under a [ceilings] line")
     for key in table:
-        if key in _LATER_CEILINGS:
-            raise SpecError(not_enforced(key), hint=f"leave {key} out, or use a version that enforces it")
-        if key not in ENFORCED:
-            hint = did_you_mean(key, (*ENFORCED, *_LATER_CEILINGS))
-            raise SpecError(f"key {quoted(key)} is unknown", hint=hint)
-    return Ceilings(**table)
+        if key not in _CEILINGS:
+            raise SpecError(f"key {quoted(key)} is unknown", hint=did_you_mean(key, _CEILINGS))
+    given = dict(table)
+    if "cost_usd" in given:
+        given["microusd"] = microusd_of("cost_usd", given.pop("cost_usd"))
+    if "time_s" in given:
+        given["elapsed_ms"] = milliseconds_of("time_s", given.pop("time_s"))
+    return Ceilings(**given)
 
 
 def _criteria(tables: object, where: str) -> tuple[Criterion, ...]:

@@ -47,32 +47,46 @@ class Spend:
     Args:
         turns: Turns that were asked for, answered or not.
         tokens: Settled turns, failed attempts and open reservations together.
+        microusd: The same in millionths of a US dollar, as far as prices are known.
+        unpriced: Charges and reservations whose price is not known.
+        elapsed_ms: The most that a row says; suspended time does not count.
+        tool_calls: Calls that were answered, and calls that may have run.
+        errors: Consecutive ones.
     """
 
     turns: int
     tokens: int
+    microusd: int = 0
+    unpriced: int = 0
+    elapsed_ms: int = 0
+    tool_calls: int = 0
+    errors: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Breach:
-    """The ceiling that the next call could cross, in that ceiling's unit (turns or tokens).
+    """The ceiling that the next step could cross, in that ceiling's unit (count, tokens, micro-dollars, milliseconds).
 
     Args:
         reason: Which ceiling.
         limit: Its value, inclusive.
-        spent: Charged before the refused call.
-        next_at_most: What the refused call could add at least: input bound plus smallest useful answer, or 1.
+        spent: Charged before the refused step.
+        next_at_most: What the refused step could add at least: input bound plus smallest useful answer, its price,
+            the calls of a batch, or 1.
+        scope: Whose ceiling: `session`, or `parent` for that of any ancestor.
     """
 
     reason: Reason
     limit: int
     spent: int
     next_at_most: int
+    scope: str = "session"
 
     def as_row(self) -> dict[str, str | int]:
-        """The four keys of a `breach` row that say which ceiling, and by how much."""
+        """The five keys of a `breach` row that say which ceiling, whose, and by how much."""
         return {
             "breach_reason": self.reason.value,
+            "scope": self.scope,
             "limit": self.limit,
             "spent": self.spent,
             "next_at_most": self.next_at_most,
@@ -84,13 +98,29 @@ def spend_of(rows: Iterable[SessionRow]) -> Spend:
     tally = Tally()
     for row in rows:
         tally.add(row)
-    return Spend(turns=tally.turns, tokens=tally.tokens)
+    return spend_in(tally)
+
+
+def spend_in(tally: Tally) -> Spend:
+    """Return what a tally has come to."""
+    return Spend(
+        turns=tally.turns, tokens=tally.tokens, microusd=tally.microusd, unpriced=tally.unpriced,
+        elapsed_ms=tally.elapsed_ms, tool_calls=tally.tool_calls, errors=tally.errors,
+    )
 
 
 def breach_before(
-    spend: Spend, ceilings: Ceilings, *, turn: int, bound: int = 0, smallest: int = 0
+    spend: Spend,
+    ceilings: Ceilings,
+    *,
+    turn: int,
+    bound: int = 0,
+    smallest: int = 0,
+    microusd: int = 0,
+    repeats: int = 0,
+    scope: str = "session",
 ) -> Breach | None:
-    """Say which ceiling the next call could cross, if any; turns are decided before tokens.
+    """Say which ceiling the next call could cross, if any; they are decided in the order of the table.
 
     Args:
         spend: What was charged so far; a negative figure counts as 0.
@@ -99,18 +129,30 @@ def breach_before(
             turns already asked for.
         bound: Worst case of the request's input, in tokens; a negative one counts as 0.
         smallest: The smallest useful answer, in tokens; a negative one counts as 0.
+        microusd: The price of both at most.
+        repeats: Identical calls of tools in a row, so far.
+        scope: Whose ceilings these are.
     """
     number = max(turn, spend.turns)
-    if ceilings.turns is not None and number > ceilings.turns:
-        return Breach(Reason.TURNS, ceilings.turns, spent=max(number - 1, 0), next_at_most=1)
-    left = room(spend, ceilings, bound)
-    if ceilings.tokens is not None and left is not None and max(smallest, 0) > left:
-        at_most = min(max(bound, 0) + max(smallest, 0), LARGEST)
-        return Breach(Reason.TOKENS, ceilings.tokens, spent=max(spend.tokens, 0), next_at_most=at_most)
+    steps = (
+        (Reason.TURNS, ceilings.turns, number - 1, 1),
+        (Reason.TOKENS, ceilings.tokens, max(spend.tokens, 0), max(bound, 0) + max(smallest, 0)),
+        (Reason.COST, ceilings.microusd, max(spend.microusd, 0), max(microusd, 0)),
+        (Reason.TIME, ceilings.elapsed_ms, spend.elapsed_ms, 1),
+        (Reason.TOOL_CALLS, ceilings.tool_calls, spend.tool_calls, 0),
+        (Reason.ERRORS, ceilings.errors, spend.errors, 0),
+        (Reason.REPEATS, ceilings.repeats, repeats, 0),
+    )
+    for reason, limit, spent, more in steps:
+        breach = crossing(reason, limit, spent, more, scope=scope)
+        if breach is not None:
+            return breach
     return None
 
 
-def crossing(reason: Reason, limit: int | None, spent: int, more: int = 0) -> Breach | None:
+def crossing(
+    reason: Reason, limit: int | None, spent: int, more: int = 0, *, scope: str = "session"
+) -> Breach | None:
     """Say whether more would go beyond a ceiling; reaching it exactly is allowed, and None is no ceiling.
 
     Args:
@@ -118,8 +160,11 @@ def crossing(reason: Reason, limit: int | None, spent: int, more: int = 0) -> Br
         limit: Inclusive.
         spent: Used so far.
         more: Asked for now.
+        scope: Whose ceiling it is.
     """
-    return Breach(reason, limit, spent, more) if limit is not None and spent + more > limit else None
+    if limit is None or spent + more <= limit:
+        return None
+    return Breach(reason, limit, min(max(spent, 0), LARGEST), min(more, LARGEST), scope)
 
 
 def room(spend: Spend, ceilings: Ceilings, bound: int) -> int | None:

@@ -14,6 +14,9 @@ _TOKENS = {"intent": "reserved_tokens", "attempt": "charged_tokens", "turn": "to
 
 _MICROUSD = {"intent": "reserved_microusd", "attempt": "charged_microusd", "turn": "cost_microusd"}
 
+BUSY = (429, 503, 529)
+"""Statuses of attempts that count neither as an error nor as an end of errors."""
+
 
 class SessionRow(Protocol):
     """What a tally reads of a row."""
@@ -42,12 +45,19 @@ class Tally:
         replies: Turns that got their reply: `turn` rows.
         microusd: Millionths of a US dollar, as far as they are known.
         unpriced: Charges and reservations whose price is not known.
+        elapsed_ms: The most that a row says.
     """
 
-    __slots__ = ("_beyond", "_first", "_held", "_tokens", "_unreadable", "microusd", "replies", "unpriced")
+    __slots__ = (
+        "_beyond", "_errors", "_failed", "_first", "_held", "_is_answering", "_open_calls", "_passed", "_tokens",
+        "_tools", "_unreadable", "elapsed_ms", "microusd", "replies", "unpriced",
+    )  # fmt: skip
 
     def __init__(self) -> None:
-        self.replies = self.microusd = self.unpriced = 0
+        self.replies = self.microusd = self.unpriced = self.elapsed_ms = 0
+        self._errors = self._failed = self._passed = self._tools = 0
+        self._is_answering = False
+        self._open_calls: set[tuple[Any, Any]] = set()
         self._tokens = 0
         self._held: dict[int, tuple[int, int | None]] = {}
         self._first = 0  # turns 1 to this were asked for
@@ -64,14 +74,39 @@ class Tally:
         """Turns that were asked for, answered or not."""
         return self._first + len(self._beyond) + self._unreadable
 
+    @property
+    def tool_calls(self) -> int:
+        """Calls of tools: those that were answered, and those that may have run."""
+        return self._tools + len(self._open_calls)
+
+    @property
+    def open_calls(self) -> frozenset[tuple[Any, Any]]:
+        """Turn and id of calls that may have run, and were not answered."""
+        return frozenset(self._open_calls)
+
+    @property
+    def errors(self) -> int:
+        """Consecutive errors: replies whose calls all failed, and failed attempts other than by a busy server."""
+        if not self._is_answering:
+            return self._errors
+        return self._errors + 1 if self._failed and not self._passed else 0
+
+    @property
+    def held(self) -> tuple[int, int]:
+        """Tokens and micro-dollars of open reservations."""
+        return sum(tokens for tokens, _ in self._held.values()), sum(price or 0 for _, price in self._held.values())
+
     def add(self, row: SessionRow) -> None:
         """Take in the session's next row; most kinds cost nothing."""
+        self.elapsed_ms = max(self.elapsed_ms, count_or_none(row.data.get("elapsed_ms")) or 0)
         key = _TOKENS.get(row.kind)
         if key is None:
+            self._act(row)
             return
         tokens, price = count_or_none(row.data.get(key)), count_or_none(row.data.get(_MICROUSD[row.kind]))
         if row.kind == "intent":
             self._release(row.n)
+            self._end_batch()
             held = LARGEST if tokens is None else tokens
             self._held[row.n] = (held, price)
             self._charge(held, price)
@@ -79,8 +114,37 @@ class Tally:
             settled = count_or_none(row.data.get("intent"))
             reserved = 0 if settled is None else self._release(settled)
             self._charge(reserved if tokens is None else tokens, price)
-            self.replies += row.kind == "turn"
+            self._answer(row)
         self._ask(count_or_none(row.data.get("turn")))
+
+    def _answer(self, row: SessionRow) -> None:
+        """Take in what came of an attempt."""
+        if row.kind == "turn":
+            self.replies += 1
+            self._end_batch()
+            self._is_answering = True
+        elif _status(row.data) not in BUSY:
+            self._errors += 1
+
+    def _act(self, row: SessionRow) -> None:
+        """Take in what was done with a call of a tool."""
+        if row.kind not in ("call", "tool"):
+            return
+        call = row.data.get("turn"), row.data.get("call")
+        if row.kind == "call":
+            self._open_calls.add(call)
+            return
+        self._open_calls.discard(call)
+        self._tools += 1
+        if row.data.get("pass_fail") is True:
+            self._passed += 1
+        else:
+            self._failed += 1
+
+    def _end_batch(self) -> None:
+        """Count the last reply's calls as one error if all failed; a reply that was answered otherwise ends errors."""
+        self._errors, self._is_answering = self.errors, False
+        self._failed = self._passed = 0
 
     def _charge(self, tokens: int, price: int | None) -> None:
         self._tokens += tokens
@@ -104,3 +168,8 @@ class Tally:
             while self._first + 1 in self._beyond:
                 self._first += 1
                 self._beyond.remove(self._first)
+
+
+def _status(data: Mapping[str, Any]) -> object:
+    error = data.get("error")
+    return error.get("status") if isinstance(error, dict) else None

@@ -9,7 +9,7 @@ from safeloop.errors import SpecError
 from safeloop.ledger import Draft, Ledger
 from safeloop.ledger.rows import is_session_id
 from safeloop.spec.answers import Question, Refusal, refusal_of, refusal_of_repetition, require_answers
-from safeloop.spec.ceilings import Ceilings, require_enforced
+from safeloop.spec.ceilings import Ceilings
 from safeloop.spec.criteria import require_criteria
 from safeloop.spec.grant import ToolGrant
 from safeloop.spec.prose import warnings_of
@@ -56,7 +56,6 @@ class SpecWriter:
         self.ceilings = Ceilings() if ceilings is None else ceilings
         self.tools = ToolGrant() if tools is None else tools
         self.criteria = require_criteria(criteria)
-        require_enforced(self.ceilings)
         self.ledger = Ledger(db_path) if ledger is None else ledger
         self.db_path = db_path if ledger is None else ledger.db_path
 
@@ -112,12 +111,10 @@ def record(ledger: Ledger, draft: SpecDraft | SpecResult, session_id: str | None
         session_id: The session; None is a fresh one (UUID version 4).
 
     Raises:
-        SpecError: The answers cannot stand, a ceiling would not be enforced, it does not fit into one row, or
-            the session id is not one.
+        SpecError: The answers cannot stand, it does not fit into one row, or the session id is not one.
         RuntimeError: The session was opened already: its promise cannot change any more.
     """
     require_answers(draft.what_it_does, draft.what_it_does_not, draft.done_looks_like)
-    require_enforced(draft.ceilings)
     session = str(uuid.uuid4()) if session_id is None else session_id
     if not is_session_id(session):
         raise SpecError(f"{quoted(session)} is no session id", hint="leave it out: a fresh one is generated")

@@ -33,7 +33,7 @@ def file_tools(workspace: Root | None, staging: Root) -> ToolRegistry:
     registry = ToolRegistry()
     registry.tool(permission=Permission.READ)(files.list_files)
     registry.tool(permission=Permission.READ)(files.read_file)
-    registry.tool(permission=Permission.WRITE)(files.write_file)
+    registry.tool(permission=Permission.WRITE, is_idempotent=True)(files.write_file)
     return registry
 
 

@@ -35,6 +35,8 @@ class Tool:
         handler: The function; it is called with the arguments as keywords.
         permission: What it may do.
         fit: The check of its arguments.
+        is_idempotent: Running it twice does what running it once does, so that a call which may have run, when its
+            process was killed, can simply be run again.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Tool:
     handler: Callable[..., Any]
     permission: Permission
     fit: Fit = field(repr=False, compare=False)
+    is_idempotent: bool = False
 
 
 class ToolRegistry:
@@ -51,13 +54,16 @@ class ToolRegistry:
     def __init__(self) -> None:
         self._tools: dict[str, Tool] = {}
 
-    def tool(self, *, permission: Permission | str = Permission.DESTRUCTIVE) -> Callable[[Handler], Handler]:
+    def tool(
+        self, *, permission: Permission | str = Permission.DESTRUCTIVE, is_idempotent: bool = False
+    ) -> Callable[[Handler], Handler]:
         """Register the decorated function under its own name; it stays what it was.
 
         The schema comes from the type hints, the descriptions from the docstring (Google style).
 
         Args:
             permission: What it may do; unknown or not given means `DESTRUCTIVE`.
+            is_idempotent: See `Tool`; not given means no.
 
         Raises:
             SettingError: As in `add`, or the function has no schema (see `read_signature`).
@@ -67,7 +73,9 @@ class ToolRegistry:
             read = read_signature(handler)
             name = handler.__name__
             described = read.description or name.replace("_", " ")
-            self.add(Tool(name, described, read.parameters, handler, Permission(permission), read.fit))
+            self.add(
+                Tool(name, described, read.parameters, handler, Permission(permission), read.fit, is_idempotent)
+            )
             return handler
 
         return register
@@ -80,6 +88,7 @@ class ToolRegistry:
         parameters: dict[str, Any],
         handler: Callable[..., Any],
         permission: Permission | str = Permission.DESTRUCTIVE,
+        is_idempotent: bool = False,
     ) -> Tool:
         """Register a function under a hand-written JSON Schema.
 
@@ -91,7 +100,7 @@ class ToolRegistry:
         own = copy.deepcopy(parameters)
         described = description or str(name).replace("_", " ")
         fit = hand_written(own, handler)
-        tool = Tool(name, described, own, handler, Permission(permission), fit)
+        tool = Tool(name, described, own, handler, Permission(permission), fit, is_idempotent)
         self.add(tool)
         return tool
 

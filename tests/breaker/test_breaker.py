@@ -41,7 +41,9 @@ def test_a_limit_that_no_row_can_hold_is_refused_at_once_and_by_name(name, limit
 
 
 def test_the_largest_limit_that_a_row_can_hold_is_allowed():
-    assert CircuitBreaker(2**53 - 1, 2**53 - 1).ceilings == Ceilings(turns=2**53 - 1, tokens=2**53 - 1)
+    most = 2**53 - 1
+    ceilings = CircuitBreaker(most, most, tool_call_limit=most, error_limit=most, repeat_limit=most).ceilings
+    assert ceilings == Ceilings(turns=most, tokens=most, tool_calls=most, errors=most, repeats=most)
 
 
 def test_the_banner_has_plain_numbers_and_comes_before_the_error():

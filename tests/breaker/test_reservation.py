@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from safeloop.breaker import Bound, Granted, How, Place, Refused, Request, reserve
+from safeloop.breaker import FREE, Bound, Granted, How, Place, Refused, Request, reserve
 from safeloop.ledger import Draft, Ledger
 from safeloop.ledger.content import JSON
-from safeloop.spec import Ceilings, Reason
+from safeloop.spec import Ceilings, Reason, Spend
 
 HASH = hashlib.sha256(b"task").hexdigest()
 
@@ -23,10 +23,10 @@ def request(wanted=1_000, **more):
     return Request("model-\u202ename", "", (), (), wanted, **more)
 
 
-def reserved(ledger, tokens, ceilings, *, at=None, ask=None, final=True, costs_nothing=False):
+def reserved(ledger, tokens, ceilings, *, at=None, ask=None, final=True, price=None):
     return reserve(
         ledger.append, at or place(), ask or request(), Bound(tokens, How.BOUND), ceilings,
-        (ledger.content(b"[]", JSON),), costs_nothing=costs_nothing, final=final,
+        (ledger.content(b"[]", JSON),), price=price, final=final,
     )
 
 
@@ -47,7 +47,7 @@ def settle(ledger, granted, tokens):
 
 def test_a_granted_attempt_has_its_intent_on_disk_with_every_figure(ledger):
     granted = reserved(ledger, 200, Ceilings(turns=1, tokens=5_000))
-    assert granted == Granted(ledger.rows("s")[0], 1_000, 1_200)
+    assert granted == Granted(ledger.rows("s")[0], 1_000, 1_200, None, Spend(0, 0, elapsed_ms=7))
     data = dict(granted.intent.data)
     assert data.pop("request")["bytes"] == 2
     assert data == {
@@ -108,7 +108,7 @@ def test_without_a_token_ceiling_nothing_is_clamped(ledger):
 
 
 def test_a_client_that_costs_nothing_reserves_no_money_and_any_other_an_unknown_sum(ledger):
-    assert reserved(ledger, 1, Ceilings(), costs_nothing=True).intent.data["reserved_microusd"] == 0
+    assert reserved(ledger, 1, Ceilings(), price=FREE).intent.data["reserved_microusd"] == 0
     assert reserved(ledger, 1, Ceilings(), at=place(2)).intent.data["reserved_microusd"] is None
 
 

@@ -59,7 +59,7 @@ def by_cron(machine: Program, line: str) -> Done:
 
 
 def test_each_entry_has_a_time_that_cron_understands() -> None:
-    assert len(ENTRIES) == 4
+    assert len(ENTRIES) == 5
     most = (59, 23, 31, 12, 7)
     for times, _ in ENTRIES:
         fields = times.split()
@@ -68,11 +68,13 @@ def test_each_entry_has_a_time_that_cron_understands() -> None:
 
 
 def test_every_line_runs_twice_as_cron_runs_it(machine: Program) -> None:
-    run, audit = command("safeloop run"), command("safeloop audit")
+    run, audit, resume = command("safeloop run"), command("safeloop audit"), command("safeloop resume")
     checkpoint, inbox = command("safeloop checkpoint"), command("safeloop inbox")
     for time in (1, 2):
         done = by_cron(machine, run)
         assert (done.code, done.out, done.err) == (0, "", ""), "a mail from cron means something to look at"
+        done = by_cron(machine, resume)
+        assert (done.code, done.out, done.err) == (0, "", ""), "nothing waits, so nothing is said"
         done = by_cron(machine, checkpoint)
         assert (done.code, done.out, done.err) == (0, "", "")
         done = by_cron(machine, audit)

@@ -76,16 +76,14 @@ def test_14_unusable(program: Program) -> None:
     assert program.job().code == ExitCode.UNUSABLE
 
 
-def test_15_is_for_waits_that_this_version_does_not_have_yet(program: Program, stalling: AnthropicServer) -> None:
-    """A suspended session ends with its signal's code; nothing else suspends one, so no command returns 15."""
-    process = program.started("run", "--spec-file", "job.toml", "--task", "x", env=claude(stalling))
-    wait_for(lambda: stalling.posts)
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.1)  # two at once are one
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
-    assert process.returncode == ExitCode.CANCELLED
-    assert program.rows()[-1]["data"]["outcome"] == "suspended"
+def test_15_suspended(program: Program) -> None:
+    with AnthropicServer([Fault.status(429, headers={"retry-after": "3600"})]) as server:
+        done = program("run", "--spec-file", "job.toml", "--task", "x", env=claude(server))
+    assert (done.code, done.out) == (ExitCode.SUSPENDED, "")
+    close = program.rows()[-1]
+    assert close["data"]["outcome"] == "suspended"
+    assert f"hint: safeloop resume {close['session']}" in done.err
+    assert "waiting: until 20" in done.err
 
 
 def test_16_unmet(program: Program) -> None:

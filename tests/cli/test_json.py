@@ -95,7 +95,7 @@ def test_lone_surrogates_and_controls_are_still_json(kept: Program) -> None:
 def test_each_writing_command_gives_one_object(program: Program) -> None:
     assert program("init", "--json").json["created"] is False
     spec = program("spec", "--file", "job.toml", "--json").json
-    assert spec["ceilings"] == {"turns": 5, "tokens": 15000}
+    assert spec["ceilings"] == {"turns": 5, "tokens": 15000, "errors": 3, "repeats": 3}
     run = program("run", spec["session"], "--task", "x", "--script", "writes.json", "--json").json
     assert (run["session"], run["outcome"]) == (spec["session"], "completed")
     key = program.reviewer()

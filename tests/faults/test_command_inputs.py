@@ -35,7 +35,7 @@ SPECS: list[tuple[str, bytes, str]] = [
     ("deep", b"a = " + b"[" * 100_000, "nested too deeply"),
     ("unknown key", JOB.encode() + b"\n[ceiling]\nturns = 1\n", '"ceiling" is unknown'),
     ("unknown ceiling", JOB.encode() + b"\n[ceilings]\nturn = 1\n", '"turn" is unknown'),
-    ("later ceiling", JOB.encode() + b"\n[ceilings]\ncost_usd = \"1\"\n", "cost_usd"),
+    ("a cost of nothing written", JOB.encode() + b"\n[ceilings]\ncost_usd = \"\"\n", "cost_usd"),
     ("wrong type", JOB.encode() + b"\n[ceilings]\nturns = \"8\"\n", "turns"),
     ("a number of 5000 digits", JOB.encode() + b"\n[ceilings]\nturns = " + b"9" * 5000, ""),
     ("not an answer", JOB.replace('"Audit one page for SEO faults"', "5").encode(), "what_it_does must be a text"),

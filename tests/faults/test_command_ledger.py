@@ -181,7 +181,7 @@ def test_a_full_disk_is_one_error_and_takes_no_row_with_it(program: Program) -> 
     disk = program.folder / "disk"
     disk.mkdir()
     script = (
-        f"mount -t tmpfs -o size=400k tmpfs {disk} || exit 99\n"
+        f"mount -t tmpfs -o size=600k tmpfs {disk} || exit 99\n"
         "export SAFELOOP_LEDGER=disk/ledger.db\n"
         "safeloop init >&2 || exit 98\n"
         "safeloop run --quiet --spec-file job.toml --task x --script writes.json || exit 97\n"

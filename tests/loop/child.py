@@ -14,10 +14,11 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import MappingProxyType
 
 from safeloop.ledger import Ledger
 from safeloop.loop import AgentLoop
-from safeloop.loop.events import Closed, Replied
+from safeloop.loop.events import Closed, Replied, Waiting
 from safeloop.loop.lock import held
 from safeloop.tools import ToolRegistry, file_tools
 from tests.loop.playing import Player, breaker, call, loop_of, reply, spec_of, usage
@@ -123,6 +124,23 @@ def listener_takes(ledger, event, stop_reason):
             time.sleep(0.5)
 
     loop_of(ledger, Player(reply("hm", stop_reason=stop_reason)), on_event=listener, grace_s=5).run("do it")
+
+
+def resumes(ledger, seconds):
+    say("begun")
+    return loop_of(ledger, Player(slow("calling", seconds, reply("done")))).resume()
+
+
+def waits(ledger, seconds):
+    class Busy(Exception):
+        status_code = 429
+        headers = MappingProxyType({"retry-after": seconds})
+
+    def listener(event):
+        if isinstance(event, Waiting):
+            threading.Timer(0.3, say, ["waiting"]).start()
+
+    return loop_of(ledger, Player(Busy()), on_event=listener).run("do it")
 
 
 def own_handlers(ledger):

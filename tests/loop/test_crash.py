@@ -27,13 +27,13 @@ def died(path, place):
 
 
 @pytest.mark.parametrize(("place", "last"), [("call", "intent"), ("turn", "turn"), ("tool", "call")])
-def test_a_session_whose_process_is_gone_is_refused_with_the_way_to_close_it(path, place, last):
+def test_a_session_whose_process_is_gone_is_not_run_again_from_the_start_and_the_way_on_is_named(path, place, last):
     left = died(path, place)
     assert kinds(left)[-1] == last
     client = Player(reply("done"))
     with pytest.raises(LedgerError, match="the process that ran it is gone") as refused:
         loop_of(left, client).run("do it")
-    assert (refused.value.hint, client.asked, kinds(left)[-1]) == ("safeloop close s", [], last)
+    assert (refused.value.hint, client.asked, kinds(left)[-1]) == ("safeloop resume s", [], last)
 
 
 def test_closing_what_died_in_a_call_charges_the_call_in_full(path):
@@ -79,7 +79,7 @@ def test_a_run_killed_at_any_moment_leaves_a_ledger_that_says_what_it_knows(path
             assert left.read_content(row.data["response"])
         with pytest.raises(LedgerError) as refused:
             loop_of(left, Player(reply("done")), spec=spec_of(session)).run("do it")
-        assert refused.value.hint == f"safeloop close {session}"
+        assert refused.value.hint == f"safeloop resume {session}"
         before = spend_of(rows).tokens
         with held(lock_path(path, session), session):
             row = abandon_session(left, session)

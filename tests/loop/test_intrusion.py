@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from safeloop.breaker import Bound, How, Place, Request, reserve
+from safeloop.breaker import FREE, Bound, How, Place, Request, reserve
 from safeloop.errors import LedgerError, SettingError
 from safeloop.ledger import Ledger
 from safeloop.ledger.content import JSON
 from safeloop.loop import abandon_session
 from safeloop.loop.closing import COMPLETED, SUSPENDED, Ending, Product, close_session
 from safeloop.loop.place import lock_path, sessions_folder
+from safeloop.loop.resuming import resume_session
 from safeloop.spec import Ceilings
 from safeloop.tools import ContainmentError, Permission, Root, ToolRegistry, file_tools
 from tests.loop.playing import Player, call, kinds, loop_of, only, reply
@@ -168,7 +169,7 @@ def test_without_a_home_there_is_no_key_folder_to_keep_a_ledger_in_memory_from(t
 def asked_of(ledger, turn=9, attempt=1):
     return reserve(
         ledger.append, Place("s", turn, attempt, HASH, 7), Request("m", "", (), (), 1_000), Bound(5, How.BOUND),
-        Ceilings(), (ledger.content(b"[]", JSON),), costs_nothing=True, final=True,
+        Ceilings(), (ledger.content(b"[]", JSON),), price=FREE, final=True,
     )
 
 
@@ -182,10 +183,13 @@ def test_nothing_is_spent_on_a_session_that_is_closed(ledger):
     assert ledger.rows("s") == before
 
 
-def test_a_session_that_is_suspended_can_be_charged_and_closed(ledger):
+def test_a_session_that_is_suspended_is_charged_only_when_it_was_resumed_and_can_be_closed(ledger):
     with pytest.raises(KeyboardInterrupt):
         loop_of(ledger, Player(KeyboardInterrupt())).run("do it")
     assert only(ledger, "close").data["outcome"] == SUSPENDED
+    with pytest.raises(LedgerError, match="session s is suspended, in row 5"):
+        asked_of(ledger)
+    resume_session(ledger, "s")
     asked_of(ledger)
     close_session(ledger, "s", Ending(COMPLETED), Product(), (), elapsed_ms=1)
     with pytest.raises(LedgerError, match="closed already"):

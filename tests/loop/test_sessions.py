@@ -13,6 +13,8 @@ from safeloop.loop.place import job_lock_path, session_folder
 from safeloop.spec import Ceilings, Criterion, SpecDraft, SpecWriter, ToolGrant, record, to_row
 from tests.loop.playing import Counting, Player, content_of, kinds, loop_of, only, reply, rows_of, spec_of, usage
 
+IN_FORCE = {"turns": 5, "tokens": 15_000, "errors": 3, "repeats": 3}
+
 
 def test_the_open_row_binds_the_spec_the_task_and_the_effective_ceilings(ledger, tmp_path):
     workspace = tmp_path / "workspace"
@@ -21,7 +23,7 @@ def test_the_open_row_binds_the_spec_the_task_and_the_effective_ceilings(ledger,
     spec, opened = ledger.rows("s")[:2]
     assert spec.data == to_row(spec_of("s"))
     data = opened.data
-    assert (data["spec"], data["ceilings"], data["endpoint"]) == (spec.leaf, {"turns": 5, "tokens": 15_000}, "Player")
+    assert (data["spec"], data["ceilings"], data["endpoint"]) == (spec.leaf, IN_FORCE, "Player")
     assert content_of(ledger, data["task"]) == b"do it"
     assert content_of(ledger, data["workspace"]) == str(workspace).encode()
     assert data["software"].startswith("safeloop ")

@@ -5,14 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from safeloop.breaker import CircuitBreaker
-from safeloop.errors import CircuitBreakerError, SettingError, SpecError
+from safeloop.errors import CircuitBreakerError, SettingError
 from safeloop.ledger import Ledger
 from safeloop.loop import DEFAULT_MODEL, AgentLoop, LoopResult
-from safeloop.loop.events import Closed, Replied, Reserved, ToolRan
+from safeloop.loop.events import Closed, Replied, Reserved, Started, ToolRan, ToolRuns
 from safeloop.models import ScriptedClient
 from safeloop.spec import Ceilings, spend_of
 from tests.loop.playing import (
@@ -138,17 +139,16 @@ def test_the_spec_can_tighten_the_breaker_and_never_loosen_it(ledger, spec_turns
     spec, client = spec_of("s", ceilings=Ceilings(turns=spec_turns)), Player(reply("hm", stop_reason="max_tokens"))
     loop_of(ledger, client, spec=spec, turns=breaker_turns).run("do it")
     assert len(client.asked) == sent
-    assert only(ledger, "open").data["ceilings"] == {"turns": sent, "tokens": 15_000}
+    assert only(ledger, "open").data["ceilings"] == {"turns": sent, "tokens": 15_000, "errors": 3, "repeats": 3}
 
 
-@pytest.mark.parametrize("ceiling", ["microusd", "elapsed_ms", "tool_calls", "errors", "repeats"])
-def test_a_ceiling_that_nobody_enforces_is_refused_before_anything_is_recorded(ledger, tmp_path, ceiling):
+def test_a_cost_ceiling_and_a_model_without_a_price_do_not_start_together(ledger):
     client = Player(reply("done"))
-    loop = loop_of(ledger, client, spec=spec_of("s", ceilings=Ceilings(**{ceiling: 5})))
-    with pytest.raises(SpecError, match=f"{ceiling} arrives later"):
+    loop = loop_of(ledger, client, spec=spec_of("s", ceilings=Ceilings(microusd=5)))
+    with pytest.raises(SettingError, match="a cost ceiling needs a price: there is no price for .* at Player") as caught:
         loop.run("do it")
+    assert "prices.toml" in caught.value.hint
     assert (ledger.rows("s"), client.asked) == ((), [])
-    assert not (tmp_path / "ledger.sessions").exists()
 
 
 def test_a_banner_that_cannot_be_shown_does_not_turn_a_breach_into_a_failure(ledger):
@@ -220,11 +220,14 @@ def test_every_step_is_told_as_it_happens(ledger):
     told = []
     client = Player(reply(call("fail"), stop_reason="tool_use", counts=usage(40, 2)), reply("done"))
     loop_of(ledger, client, tools=noting([]), on_event=told.append, tokens=20_000).run("do it")
-    ceilings = Ceilings(turns=5, tokens=20_000)
-    assert told == [
-        Reserved("s", 1, 0, 1024, ceilings), Replied("s", 1, 42, "tool_use"), ToolRan("s", 1, "fail", False),
+    ceilings = Ceilings(turns=5, tokens=20_000, errors=3, repeats=3)
+    assert [replace(each, spend=None) if isinstance(each, Reserved) else each for each in told] == [
+        Started("s", "claude-sonnet-5-5", ceilings),
+        Reserved("s", 1, 0, 1024, ceilings), Replied("s", 1, 42, "tool_use"), ToolRuns("s", 1, "fail"),
+        ToolRan("s", 1, "fail", False),
         Reserved("s", 2, 42, 1024, ceilings), Replied("s", 2, 15, "end_turn"), Closed("s", "completed", None),
     ]
+    assert [each.spend.tokens for each in told if isinstance(each, Reserved)] == [0, 42]
 
 
 @pytest.mark.parametrize("when", [Reserved, Replied, ToolRan, Closed])

@@ -39,8 +39,7 @@ def test_a_status_is_charged_by_the_table_of_retries(status):
     failure = failure_of(StatusError(status))
     free = status in (429, 503, 529) or 400 <= status < 500
     assert (failure.status, failure.in_doubt, failure.error_class) == (status, not free, "StatusError")
-    gives_up = 400 <= status < 500 and status not in (408, 409, 429)
-    assert may_retry(failure) is not gives_up
+    assert may_retry(failure) is (status in (408, 409, 429) or 500 <= status < 600)
 
 
 def test_a_status_is_found_on_the_response_too_and_a_boolean_is_none():
@@ -75,10 +74,8 @@ PERHAPS_SENT = [
     named("APITimeoutError", named("APIConnectionError"))("x"),
     named("APIConnectionError")("x"),
     caused(named("APIConnectionError")("x"), httpx2.ReadError("x"), ConnectionRefusedError()),
-    ValueError("unknown"),
-    RuntimeError(),
-    KeyboardInterrupt(),
 ]
+UNKNOWN = [ValueError("unknown"), RuntimeError(), KeyboardInterrupt(), named("APIError")("x")]
 
 
 @pytest.mark.parametrize("exc", NEVER_SENT, ids=repr)
@@ -89,10 +86,17 @@ def test_what_failed_before_anything_was_sent_is_not_in_doubt(exc):
 
 
 @pytest.mark.parametrize("exc", PERHAPS_SENT, ids=repr)
-def test_everything_else_is_in_doubt(exc):
+def test_what_the_network_did_afterwards_is_in_doubt_and_could_go_better(exc):
     failure = failure_of(exc)
     assert failure.in_doubt is True
     assert may_retry(failure)
+
+
+@pytest.mark.parametrize("exc", UNKNOWN, ids=repr)
+def test_what_nobody_knows_is_in_doubt_and_not_charged_again_and_again(exc):
+    failure = failure_of(exc)
+    assert failure.in_doubt is True
+    assert not may_retry(failure)
 
 
 def test_a_context_proves_nothing_only_a_cause_does():

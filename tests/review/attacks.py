@@ -16,13 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safeloop.errors import EncodingError
 from safeloop.ledger import Draft, Ledger, Row, encode, seal
+from safeloop.ledger.charges import post
 from safeloop.ledger.content import JSON, TEXT, manifest
 from safeloop.ledger.keys import KeyFolder, SigningKey
 from safeloop.ledger.merkle import Frontier
 from safeloop.ledger.note import Checkpoint, Verifier, parse_checkpoint, sign_checkpoint
 from safeloop.ledger.reader import LedgerReader
+from safeloop.ledger.rows import parse_row
 from safeloop.ledger.state import State, read_state, state_path
+from safeloop.ledger.store.book import StoredBook
 from safeloop.ledger.trust import Trust, load_trust
 from safeloop.review.auditing.audit import audit
 from safeloop.review.auditing.verdict import AuditReport
@@ -287,6 +291,17 @@ def rebuild(victim: Victim, rows: Sequence[Sealed], *, log: SigningKey | None = 
         sql.executemany("INSERT INTO node (level, idx, hash) VALUES (?, ?, ?)", nodes)
         if head:
             sql.execute("UPDATE head SET note = ?", (head,))
+        restate(sql)
+
+
+def restate(sql: sqlite3.Connection) -> None:
+    """Put what rows charge to hours in order again: an attack that forgets to is found by that alone."""
+    sql.execute("DELETE FROM hour")
+    sql.execute("DELETE FROM held")
+    book = StoredBook(sql, "the victim")
+    for stored in sql.execute("SELECT idx, CAST(body AS BLOB), sig FROM row ORDER BY idx").fetchall():
+        with contextlib.suppress(EncodingError, LookupError, TypeError):  # what is no row charges nothing
+            post(book, parse_row(*stored))
 
 
 def by_hand(victim: Victim, session: str, turns: int) -> None:
@@ -311,7 +326,7 @@ def gaps(report: AuditReport) -> list[tuple[str, int | None]]:
 
 __all__ = [
     "OWN", "Draft", "Ledger", "Session", "Victim", "by_hand", "close_data", "erase", "found", "gaps", "governed",
-    "intent_data", "make", "of_record", "open_data", "raw", "rebuild", "rewrite_schema", "set_body", "set_head",
+    "intent_data", "make", "of_record", "open_data", "raw", "rebuild", "restate", "rewrite_schema", "set_body", "set_head",
     "set_signature",
     "spec_draft", "turn_data", "unguarded",
 ]

@@ -63,7 +63,7 @@ def test_a_closed_session_waits_for_a_reviewer_with_what_its_close_row_says(path
     builder = completed(ledger)
     close = builder.last
     assert inbox(path) == (
-        Item(builder.session, State.REVIEW, "completed", close.at, close.id, 3, 310, None,
+        Item(builder.session, State.REVIEW, "completed", close.at, close.id, 3, 310, None, None,
              f"safeloop review {builder.session}"),
     )
 
@@ -81,15 +81,15 @@ def test_an_open_session_is_listed_with_what_it_was_charged_so_far(path: Path, l
     builder = SessionBuilder(ledger).spec().open().turn(tokens=100).intent(5_000)
     (item,) = inbox(path)
     assert (item.state, item.outcome, item.turns, item.tokens) == (State.OPEN, None, 1, 5_100)
-    assert item.next_command == f"safeloop close {builder.session}"
+    assert item.next_command == f"safeloop resume {builder.session}"
     assert item.row == builder.rows[1].id
 
 
-def test_a_suspended_session_waits_for_someone_to_end_it(path: Path, ledger: Ledger) -> None:
+def test_a_suspended_session_is_listed_with_the_command_that_goes_on(path: Path, ledger: Ledger) -> None:
     builder = SessionBuilder(ledger).spec().open().turn(tokens=100).close("suspended")
     (item,) = inbox(path)
     assert (item.state, item.outcome, item.turns, item.tokens) == (State.SUSPENDED, "suspended", 1, 100)
-    assert item.next_command == f"safeloop close {builder.session}"
+    assert item.next_command == f"safeloop resume {builder.session}"
 
 
 def test_a_resumed_session_is_open_again_and_its_turns_are_counted(path: Path, ledger: Ledger) -> None:

@@ -122,11 +122,39 @@ def test_a_key_like_no_other_is_refused_and_all_are_told():
     assert "criteria" in error.hint
 
 
-@pytest.mark.parametrize("key", ["cost_usd", "time_s", "tool_calls", "errors", "repeats"])
-@pytest.mark.parametrize("value", ["3", '"0.25"'])
-def test_a_ceiling_that_would_not_be_enforced_is_refused_by_name(key, value):
-    error = refused(ANSWERS + f"[ceilings]\nturns = 8\n{key} = {value}")
-    assert f"ceilings: this version enforces turns and tokens; {key} arrives later" in str(error)
+def test_every_ceiling_of_the_table_can_be_written_in_a_spec_file():
+    draft = parse_spec((ANSWERS + """
+[ceilings]
+turns = 8
+tokens = 40000
+cost_usd = "0.25"
+time_s = 90
+tool_calls = 20
+errors = 2
+repeats = 4
+""").encode(), "job.toml")
+    assert draft.ceilings == Ceilings(8, 40_000, 250_000, 90_000, 20, 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("usd", "microusd"),
+    [('"0"', 0), ('"0.000001"', 1), ('"0.0000019"', 1), ('"1e-3"', 1_000), ("3", 3_000_000), ('"12.345678"', 12_345_678)],
+)
+def test_money_is_read_exactly_and_never_as_more_than_was_written(usd, microusd):
+    assert parse_spec((ANSWERS + f"[ceilings]\ncost_usd = {usd}").encode(), "job.toml").ceilings.microusd == microusd
+
+
+@pytest.mark.parametrize("usd", ["0.25", '"-1"', '"nan"', '"inf"', '"9e99"', '"1_000"', '"$5"', '"0,25"', "true", "-1",
+                                 '"\u0663"', "[1]", f'"{"9" * 50}"'])
+def test_what_is_no_sum_of_money_is_refused(usd):
+    error = refused(ANSWERS + f"[ceilings]\ncost_usd = {usd}")
+    assert "ceilings: cost_usd must be US dollars" in str(error)
+    assert 'cost_usd = "0.25"' in error.hint
+
+
+@pytest.mark.parametrize("seconds", ["-1", "0.5", '"60"', "true", "9007199254740991"])
+def test_what_is_no_number_of_seconds_is_refused(seconds):
+    assert "ceilings: time_s must be" in str(refused(ANSWERS + f"[ceilings]\ntime_s = {seconds}"))
 
 
 @pytest.mark.parametrize(("key", "near"), [("turn", "turns"), ("token", "tokens"), ("cost", "cost_usd")])

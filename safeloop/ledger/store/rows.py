@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from safeloop.errors import LedgerError
 from safeloop.ledger.merkle import Node
 from safeloop.ledger.store import database, schema
+from safeloop.ledger.store.book import StoredBook
 
 StoredRow = tuple[int, bytes, bytes]
 
@@ -22,14 +24,21 @@ _HIDDEN = (
     "SELECT * FROM (SELECT t.idx, "
     "EXISTS (SELECT 1 FROM row AS i INDEXED BY row_session WHERE i.session_id IS t.session_id AND i.n IS t.n "
     "AND i.idx = t.idx) AS in_session, "
-    "EXISTS (SELECT 1 FROM row AS i INDEXED BY row_kind WHERE i.kind IS t.kind AND i.idx = t.idx) AS in_kind "
-    "FROM row AS t NOT INDEXED WHERE t.idx BETWEEN ? AND ?) WHERE NOT (in_session AND in_kind)"
+    "EXISTS (SELECT 1 FROM row AS i INDEXED BY row_kind WHERE i.kind IS t.kind AND i.idx = t.idx) AS in_kind, "
+    "t.parent IS NULL OR EXISTS (SELECT 1 FROM row AS i INDEXED BY row_parent WHERE i.parent = t.parent "
+    "AND i.parent IS NOT NULL AND i.idx = t.idx) AS in_parent "
+    "FROM row AS t NOT INDEXED WHERE t.idx BETWEEN ? AND ?) WHERE NOT (in_session AND in_kind AND in_parent)"
 )
+_ALL = "SELECT count(*) FROM row NOT INDEXED"
 _LISTED = {
-    "row_session": "SELECT coalesce(sum(1), 0) FROM row INDEXED BY row_session",
-    "row_kind": "SELECT coalesce(sum(1), 0) FROM row INDEXED BY row_kind",
+    "row_session": ("SELECT coalesce(sum(1), 0) FROM row INDEXED BY row_session", _ALL),
+    "row_kind": ("SELECT coalesce(sum(1), 0) FROM row INDEXED BY row_kind", _ALL),
+    "row_parent": (
+        "SELECT coalesce(sum(1), 0) FROM row INDEXED BY row_parent WHERE parent IS NOT NULL",
+        f"{_ALL} WHERE parent IS NOT NULL",
+    ),
 }
-"""By index: the number of its entries."""
+"""By index: the number of its entries, and of rows for them."""
 
 
 def copied(path: Path) -> tuple[int, str | None]:
@@ -40,8 +49,24 @@ def copied(path: Path) -> tuple[int, str | None]:
         return int(size), None if head is None else str(head[0])
 
 
+def _opened(path: Path, *, read_only: bool, timeout_s: float) -> sqlite3.Connection:
+    database.check_file(path)
+    if not read_only:
+        return database.connect(path, timeout_s)
+    connection = database.connect_read_only(path)
+    try:
+        database.check_ours(path, connection)
+    except LedgerError:
+        connection.close()
+        raise
+    return connection
+
+
 class RowStore:
     """An open ledger file.
+
+    Attributes:
+        book: What its rows charge to each hour.
 
     Args:
         path: Where it lies; None keeps it in memory.
@@ -59,16 +84,8 @@ class RowStore:
             for statement in schema.STATEMENTS:
                 self._connection.execute(statement)
         else:
-            database.check_file(path)
-            if not read_only:
-                self._connection = database.connect(path, timeout_s)
-                return
-            self._connection = database.connect_read_only(path)
-            try:
-                database.check_ours(path, self._connection)
-            except LedgerError:
-                self._connection.close()
-                raise
+            self._connection = _opened(path, read_only=read_only, timeout_s=timeout_s)
+        self.book = StoredBook(self._connection, self._name)
 
     def close(self) -> None:
         """Close the file; the last connection folds the write-ahead log into it."""
@@ -153,13 +170,12 @@ class RowStore:
             yield from ((index, idx) for index, found in zip(_LISTED, is_found, strict=True) if not found)
 
     def index_excess(self) -> Iterator[str]:
-        """Yield indexes that do not have as many entries as there are rows.
+        """Yield indexes that do not have as many entries as there are rows for them.
 
         An index in which a search finds every row, and which has no more entries than that, is whole and sorted.
         The entries are summed, because SQLite answers a bare count(*) from whichever index is smallest.
         """
-        total = self._one("SELECT count(*) FROM row NOT INDEXED")[0]
-        yield from (index for index, listed in _LISTED.items() if self._one(listed)[0] != total)
+        yield from (index for index, (listed, there) in _LISTED.items() if self._one(listed)[0] != self._one(there)[0])
 
     def rows(self, start: int = 0) -> Iterator[StoredRow]:
         """Yield every row by position, from one position on, as its stored bytes."""
@@ -221,6 +237,17 @@ class RowStore:
         """Return the position of the newest row of a kind, found by an index."""
         found = self._one("SELECT idx FROM row WHERE kind = ? ORDER BY idx DESC LIMIT 1", kind)
         return None if found is None else int(found[0])
+
+    def last_of_kind_in(self, kind: str, session: str) -> StoredRow | None:
+        """Return the newest row of a kind in a session, found by the kind."""
+        sql = f"{_STORED} INDEXED BY row_kind WHERE kind = ? AND session_id = ? ORDER BY idx DESC LIMIT 1"
+        found = self._one(sql, kind, session)
+        return None if found is None else (found[0], found[1], found[2])
+
+    def children(self, session: str) -> tuple[str, ...]:
+        """Return the sessions that name this one as their parent, in the order in which they were opened."""
+        sql = "SELECT DISTINCT session_id FROM row WHERE parent = ? AND kind = 'open' ORDER BY idx"
+        return tuple(str(child) for (child,) in self._stream(sql, session))
 
     def last_row_of(self, session: str) -> StoredRow | None:
         """Return a session's newest row, if it has any."""

@@ -30,6 +30,7 @@ _COLUMNS = (
     ("attested_at", "TEXT", "$.at"),
     ("notes", "TEXT", "$.data.notes"),
     ("frame_hash", "TEXT", "$.data.frame"),
+    ("parent", "TEXT", "$.data.parent"),
 )
 
 _ROW = ",\n  ".join(
@@ -49,9 +50,14 @@ STATEMENTS = (
     "CREATE TABLE node (level INTEGER NOT NULL, idx INTEGER NOT NULL, hash BLOB NOT NULL CHECK (length(hash) = 32), "
     "PRIMARY KEY (level, idx)) STRICT, WITHOUT ROWID",
     "CREATE TABLE head (id INTEGER PRIMARY KEY CHECK (id = 0), note TEXT NOT NULL) STRICT",
+    "CREATE TABLE hour (hour TEXT PRIMARY KEY, tokens INTEGER NOT NULL, microusd INTEGER NOT NULL, "
+    "sessions INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+    "CREATE TABLE held (session TEXT NOT NULL, n INTEGER NOT NULL, attempt INTEGER, hour TEXT NOT NULL, "
+    "tokens INTEGER NOT NULL, microusd INTEGER, PRIMARY KEY (session, n)) STRICT, WITHOUT ROWID",
     # Not unique: INSERT OR REPLACE would delete the row that it meets here, and no trigger would see it.
     "CREATE INDEX row_session ON row (session_id, n)",
     "CREATE INDEX row_kind ON row (kind)",
+    "CREATE INDEX row_parent ON row (parent) WHERE parent IS NOT NULL",
     # It looks afterwards: before, SQLite would compute every generated column once more. A row that has a leaf was
     # there already and has been replaced.
     "CREATE TRIGGER row_insert AFTER INSERT ON row WHEN NEW.idx IS NOT (SELECT max(idx) FROM row) "

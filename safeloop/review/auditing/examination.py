@@ -16,6 +16,7 @@ from safeloop.ledger.trust import Trust
 from safeloop.review.attesting.claims import is_by_pinned_reviewer, misstatement
 from safeloop.review.auditing.anchors import Head
 from safeloop.review.auditing.chains import Chains
+from safeloop.review.auditing.charges import ChargeCheck
 from safeloop.review.auditing.contents import ContentCheck
 from safeloop.review.auditing.findings import Finding, Rule, about, counted, finding
 from safeloop.review.auditing.keyring import Keyring
@@ -56,6 +57,7 @@ class Examination:
         self._keyring = Keyring(trust)
         self._contents = ContentCheck(reader)
         self._word = Word(trust)
+        self._charges = ChargeCheck(reader)
         self._erased: tuple[Finding, ...] = ()
         self._unknown: dict[str, tuple[int, int]] = {}
         self._unpinned = 0
@@ -135,9 +137,11 @@ class Examination:
         self._left_behind, unread = self._contents.left_behind()
         self.findings += (*missing, *unread)
         self.findings += self._word.finish()
-        if self._head.signed is not None:
-            signed = self._head.signed
+        signed = self._head.signed
+        if signed is not None:
             self.findings += self._keyring.judge_head(signed.origin, self._head.signer, signed.size)
+        if signed is None or signed.size == end:  # where rows are missing, so are their charges
+            self.findings += self._charges.finish(end)
 
     def gaps(self) -> Iterator[Finding]:
         """Yield what could not be checked."""
@@ -189,6 +193,7 @@ class Examination:
             self.findings += self._contents.erased_by(row)
         if is_own:  # a row that is passed over here is missed there, and its session is not judged by what is left
             self.findings += self._word.follow(row)
+            self._charges.follow(row)
 
     def _examine_claims(self, row: Row) -> None:
         """Compare a row with what it commits to, and with what somebody signed in it."""

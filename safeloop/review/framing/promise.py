@@ -62,7 +62,7 @@ def require_cut(record: Record) -> Row:
     if cut is None:
         raise NotAttested(
             f"session {record.session} was opened and not closed: it has no frame yet",
-            hint=f"safeloop close {record.session}, if nobody is running it",
+            hint=f"safeloop resume {record.session} goes on with it, safeloop close {record.session} ends it",
         )
     return cut
 

@@ -141,7 +141,10 @@ def _session_reasons(record: Record, policy: ReleasePolicy) -> Iterator[Reason]:
     if cut is None:
         closes = record.kinds("close")
         state = "is suspended" if closes and closes[-1] is record.rows[-1] else "was opened and not closed"
-        yield Reason(f"session {session} {state}", f"safeloop close {session} ends it, and then it can be reviewed")
+        yield Reason(
+            f"session {session} {state}",
+            f"safeloop resume {session} goes on with it, safeloop close {session} ends it: then it can be reviewed",
+        )
         return
     for row in voiding_rows(record.rows, cut):
         yield Reason(f"row {row.id} ({row.kind}) came after the session's close, row {cut.id}, and voids it",

@@ -19,6 +19,7 @@ from tests.review.attacks import (
     make,
     raw,
     rebuild,
+    restate,
     rewrite_schema,
     set_head,
     unguarded,
@@ -111,6 +112,7 @@ def test_a_tail_cut_from_the_rows_alone_is_missing(tmp_path: Path) -> None:
     victim, _, _ = make(tmp_path)
     with unguarded(victim.path) as sql:
         sql.execute("DELETE FROM row WHERE idx >= 8")
+        restate(sql)
     report = victim.audit(state=OWN, checkpoints=[victim.head()])
     assert found(report) == [("missing", 9)]
     assert report.rows_standing == 8

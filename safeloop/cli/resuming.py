@@ -1,0 +1,146 @@
+"""`resume`: a session goes on where it stopped; with --all, every one that can."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from safeloop.breaker import CircuitBreaker
+from safeloop.cli.ceilings import operator_prices
+from safeloop.cli.clients import client_for
+from safeloop.cli.options import Desk, common
+from safeloop.cli.outcomes import CODES, facts_of, report, words_of
+from safeloop.cli.progress import Progress
+from safeloop.cli.running import max_tokens_of, max_wait_of, tools_in
+from safeloop.cli.sessions import resolve, short
+from safeloop.errors import ExitCode, LedgerLocked, NotALoop, SafeloopError, SettingError, Suspended
+from safeloop.ledger import Ledger
+from safeloop.loop import AgentLoop, LoopResult, left_behind
+from safeloop.loop.lock import is_session_live
+from safeloop.review.inbox import Item, State, waiting
+from safeloop.spec.suspension import suspension_of
+
+# From what needs a look at once to what needs none: the exit code of many sessions is the first that one of them has.
+_GRAVEST = (
+    ExitCode.UNEXPECTED, ExitCode.UNUSABLE, ExitCode.VERIFICATION_FAILED, ExitCode.USAGE, ExitCode.FAILED,
+    ExitCode.BREACH, ExitCode.UNMET, ExitCode.SUSPENDED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What came of one session.
+
+    Attributes:
+        action: `resumed`, `running`, `waiting`, `person`, `program` or `error`.
+        words: In one line.
+        code: 0 where nothing is wrong: also where it is not its time yet.
+        facts: The same as an object.
+    """
+
+    session: str
+    action: str
+    words: str
+    code: int
+    facts: dict[str, Any]
+
+
+@click.command()
+@click.argument("session", required=False)
+@click.option("--all", "every", is_flag=True, help="Every session that can go on now: for cron.")
+@click.option("--rerun", metavar="CALL", help="Run a call again that may have run.")
+@click.option("--skip", metavar="CALL", help="Pass over a call that may have run; the model is told.")
+@click.option("--script", type=click.Path(path_type=Path), help="Play the rest of a JSON file; no model is asked.")
+@click.option("--base-url", metavar="URL", help="The OpenAI-compatible server that it was asked at.")
+@click.option("--prices", metavar="FILE", help="Your own prices, before the published ones: safeloop help settings.")
+@click.option("--max-tokens", type=click.IntRange(min=1), help="Tokens wanted of each reply.")
+@click.option("--max-wait", type=click.IntRange(min=0), help="Seconds that a turn may wait before it is suspended.")
+@common(quiet=True)
+def resume(
+    desk: Desk, session: str | None, every: bool, rerun: str | None, skip: str | None, script: Path | None
+) -> int:
+    """Go on with a session that was suspended, or whose process is gone.
+
+    What was paid is not paid again, and what ran is not run again. The session goes on with the model, the tools and
+    the ceilings that it was opened with.
+    """
+    if (session is None) != every:
+        raise SettingError("resume takes a SESSION or --all, one of them", hint="safeloop inbox")
+    if rerun is not None and skip is not None:
+        raise SettingError("a call is run again or passed over, not both", hint="safeloop resume --help")
+    if every and (rerun is not None or skip is not None):
+        raise SettingError("--rerun and --skip are about one SESSION", hint="safeloop resume --help")
+    with desk.read_ledger() as reader:
+        items = waiting(reader) if every else ()
+        name = "" if session is None else resolve(reader, session)
+    with contextlib.closing(desk.open_ledger()) as ledger:
+        if every:
+            return _all(desk, ledger, items, script)
+        return report(desk, _resumed(desk, ledger, name, script, rerun=rerun, skip=skip))
+
+
+def _resumed(
+    desk: Desk, ledger: Ledger, session: str, script: Path | None, *, rerun: str | None = None, skip: str | None = None
+) -> LoopResult:
+    left = left_behind(ledger, session)
+    client, model = client_for(desk.settings, script, desk.screen.note, model=left.model, played=left.requests)
+    progress = Progress(desk.screen)
+    with tools_in(left.workspace, ledger) as tools:
+        loop = AgentLoop(
+            left.spec, CircuitBreaker.of(left.ceilings, output_fn=progress.alarm), ledger, client, model,
+            max_tokens_of(desk), tools=tools, workspace=left.workspace, on_event=progress.tell,
+            max_wait_s=max_wait_of(desk), prices=operator_prices(desk.settings),
+        )
+        return loop.resume(rerun=rerun, skip=skip)
+
+
+def _all(desk: Desk, ledger: Ledger, items: tuple[Item, ...], script: Path | None) -> int:
+    taken, names = [], tuple(item.session for item in items)
+    for item in items:
+        if item.state in (State.SUSPENDED, State.OPEN):
+            one = _take(item, ledger, lambda name: _resumed(desk, ledger, name, script))
+            taken.append(one)
+            if not desk.screen.as_json:
+                line = f"{short(one.session, names)}  {one.words}"
+                desk.screen.alarm(line) if one.code else desk.screen.result(line)
+    code = next((code for code in _GRAVEST if any(one.code == code for one in taken)), ExitCode.DONE)
+    if desk.screen.as_json:
+        desk.screen.result("", {"sessions": [one.facts for one in taken], "exit_code": int(code)})
+    elif not taken:
+        desk.screen.result("nothing is suspended")
+    return code
+
+
+def _take(item: Item, ledger: Ledger, go_on: Callable[[str], LoopResult]) -> Taken:
+    """Go on with one session if its time has come; its failure must not keep the others waiting."""
+    name, suspension = item.session, suspension_of(item.reason)
+    if is_session_live(ledger.db_path, name):
+        return _taken(name, "running", "runs in another process")
+    if item.state is State.SUSPENDED and not suspension.is_over(datetime.now(UTC)):
+        action = "person" if suspension.needs_person else "waiting"
+        return _taken(name, action, f"waits ({item.reason})", reason=item.reason)
+    try:
+        result = go_on(name)
+    except LedgerLocked:
+        return _taken(name, "running", "runs in another process")
+    except NotALoop as error:
+        return _taken(name, "program", f"waits for its program: {error}", reason=str(error))
+    except Suspended as error:
+        return _taken(name, "person", f"{error}; {error.hint}", reason=str(error))
+    except SafeloopError as error:
+        return _taken(name, "error", f"error: {error}", error.exit_code, reason=str(error), hint=error.hint)
+    except Exception as error:  # noqa: BLE001 - told, with its exit code
+        said = str(error) or type(error).__name__
+        return _taken(name, "error", f"error: {said}", ExitCode.UNEXPECTED, reason=said)
+    facts = {key: value for key, value in facts_of(result).items() if key != "session"}
+    return _taken(name, "resumed", words_of(result), CODES[result.outcome], **facts)
+
+
+def _taken(session: str, action: str, words: str, code: int = ExitCode.DONE, **facts: Any) -> Taken:
+    return Taken(session, action, words, code, {"session": session, "action": action, **facts, "exit_code": int(code)})

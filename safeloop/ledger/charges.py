@@ -1,0 +1,114 @@
+"""What rows charge to each UTC hour: derived data, kept so that no reservation has to read a month of rows.
+
+An intent is charged at its reservation, to the hour of its row by the later of that row's `at` and the newest before
+it. What settles it is charged to the same hour in its place. What has no intent was not reserved, and is not counted:
+rows that were written by hand. One arithmetic serves the writer, which keeps the figures in the transaction that adds
+the rows, and the audit, which adds them up again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from safeloop.ledger.rows import LEDGER_SESSION
+
+if TYPE_CHECKING:
+    from safeloop.ledger.rows import Row
+
+HOUR = len("2026-11-21T07")
+_CHARGED = {"attempt": ("charged_tokens", "charged_microusd"), "turn": ("token_delta", "cost_microusd")}
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An open intent; or an attempt in doubt, which a reconciliation may still lower.
+
+    Attributes:
+        n: The intent's place in its session.
+        attempt: The place of the `attempt` row in doubt; None while the intent is open.
+        hour: The one that it is charged to.
+        tokens: Charged for it now.
+        microusd: The same in micro-dollars; None if its price is not known.
+    """
+
+    session: str
+    n: int
+    attempt: int | None
+    hour: str
+    tokens: int
+    microusd: int | None
+
+
+class Book(Protocol):
+    """Where the figures are kept."""
+
+    def newest_hour(self) -> str:
+        """Return the newest hour that any row has told of; empty if there is none."""
+
+    def charge(self, hour: str, tokens: int, microusd: int, sessions: int) -> None:
+        """Add to an hour, which is made if it is new; less than nothing is given back."""
+
+    def hold(self, held: Held) -> None:
+        """Keep an open intent or an attempt in doubt, in place of what is kept of the same intent."""
+
+    def found(self, session: str, n: int) -> Held | None:
+        """Return what is kept of an intent, by its place or by that of its attempt in doubt."""
+
+    def release(self, held: Held) -> None:
+        """Keep it no longer."""
+
+
+def post(book: Book, row: Row) -> None:
+    """Take in the ledger's next row, which has the form of its kind."""
+    newest, hour = book.newest_hour(), row.at[:HOUR]
+    if hour > newest:
+        book.charge(hour, 0, 0, 0)  # an hour that has begun is the newest, even if nothing is charged to it
+    hour = max(hour, newest)
+    if row.kind == "open":
+        book.charge(hour, 0, 0, 1)
+    elif row.kind == "intent":
+        held = _intent(row, hour)
+        book.charge(hour, held.tokens, held.microusd or 0, 0)
+        book.hold(held)
+    elif row.kind in _CHARGED and row.data["intent"] is not None:
+        _settle(book, row)
+    elif row.kind == "reconcile":
+        for item in row.data["settled"]:
+            if row.session in (LEDGER_SESSION, item["session"]):
+                _lower(book, item)
+
+
+def _intent(row: Row, hour: str) -> Held:
+    data = row.data
+    return Held(row.session, row.n, None, hour, data["reserved_tokens"], data["reserved_microusd"])
+
+
+def _settle(book: Book, row: Row) -> None:
+    """Charge what came of an attempt in place of its reservation; a second word about it counts for nothing."""
+    held = book.found(row.session, row.data["intent"])
+    if held is None or held.attempt is not None or held.n != row.data["intent"]:
+        return
+    tokens, microusd = (row.data[key] for key in _CHARGED[row.kind])
+    settled = replace(held, tokens=tokens, microusd=microusd)
+    _charge_difference(book, held, settled)
+    if row.kind == "attempt" and row.data["in_doubt"]:
+        book.hold(replace(settled, attempt=row.n))
+    else:
+        book.release(held)
+
+
+def _lower(book: Book, item: dict[str, Any]) -> None:
+    """Lower what is charged for an attempt in doubt to what was billed; nothing else is lowered, and nothing raised."""
+    held = book.found(item["session"], item["n"])
+    if held is None or held.attempt is None:
+        return
+    billed = item.get("billed_microusd")
+    microusd = held.microusd if held.microusd is None or billed is None else min(held.microusd, billed)
+    lowered = replace(held, tokens=min(held.tokens, item["billed_tokens"]), microusd=microusd)
+    _charge_difference(book, held, lowered)
+    book.hold(lowered)
+
+
+def _charge_difference(book: Book, before: Held, after: Held) -> None:
+    book.charge(before.hour, after.tokens - before.tokens, (after.microusd or 0) - (before.microusd or 0), 0)
