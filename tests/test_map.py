@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -117,6 +118,19 @@ def test_a_module_is_one_idea_and_a_function_fits_on_a_screen(module: Path) -> N
         and node.end_lineno - node.lineno + 1 > MOST_FUNCTION_LINES
     ]
     assert long == []
+
+
+WRITTEN = sorted(
+    path for folder in ("safeloop", "tests", "examples") for path in (ROOT / folder).rglob("*")
+    if path.suffix in (".py", ".md", ".toml", ".sh")
+)  # fmt: skip
+
+
+def test_nothing_leans_on_papers_that_are_not_part_of_the_project() -> None:
+    numbered = re.compile(r"(?<![\w-])[0-9][05]-(?:map|ledger-format|governor|review|cli|style|facts)(?![\w-])")
+    found = [f"{path.relative_to(ROOT)}: {match.group()}" for path in [*WRITTEN, ROOT / "README.md"]
+             for match in numbered.finditer(path.read_text(encoding="utf-8", errors="replace"))]  # fmt: skip
+    assert found == []
 
 
 def test_the_top_level_is_exactly_what_a_newcomer_expects() -> None:

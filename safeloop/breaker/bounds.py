@@ -1,4 +1,4 @@
-"""Token bounds: what a request's input can cost at most, before it is sent (20-governor, Token bounds).
+"""Token bounds: what a request's input can cost at most, before it is sent.
 
 A token of text is at least one UTF-8 byte, so bytes bound tokens from above; of the text as it is or in its
 compatibility form (NFKC), whichever is longer, because tokenizers normalise: one character of three bytes may

@@ -49,6 +49,7 @@ class Granted:
         reserved_tokens: Held until the attempt is settled.
         reserved_microusd: The same in micro-dollars; None if the price is not known.
         spend: What its session was charged before it.
+        left_ms: Milliseconds that time ceilings, its ancestors' too, left when it was granted; None without one.
     """
 
     intent: Row
@@ -56,6 +57,18 @@ class Granted:
     reserved_tokens: int
     reserved_microusd: int | None = None
     spend: Spend | None = None
+    left_ms: int | None = None
+
+    def left_s(self, elapsed_ms: int) -> float | None:
+        """Seconds that are left of them; None without a time ceiling.
+
+        Args:
+            elapsed_ms: Monotonic time that the session has used by now.
+        """
+        if self.left_ms is None:
+            return None
+        then: int = self.intent.data["elapsed_ms"]
+        return max(0.0, (self.left_ms - (elapsed_ms - then)) / 1000)
 
 
 @dataclass(frozen=True, slots=True)

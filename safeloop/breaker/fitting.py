@@ -144,6 +144,12 @@ def longest_answer(ask: Ask, scopes: tuple[Scope, ...], windows: tuple[Window, .
     return clamp(ask.wanted, min(rooms))
 
 
+def time_left(scopes: Iterable[Scope]) -> int | None:
+    """Return the milliseconds that every time ceiling leaves; None without one."""
+    ceilings = ((scope.ceilings.elapsed_ms, scope.spend.elapsed_ms) for scope in scopes)
+    return min((limit - spent for limit, spent in ceilings if limit is not None), default=None)
+
+
 def _figure(unit: str, value: int) -> str:
     return usd_text(value) if unit == "microusd" else f"{value:,}"
 

@@ -79,6 +79,11 @@ class Price:
     source: str
     most: tuple[Rate, Rate] | None = None
 
+    @property
+    def is_zero(self) -> bool:
+        """Whether nothing that is published of it costs anything."""
+        return not any(self.dearest) and (self.search is None or not self.search.dearest)
+
     def worst(self, input_tokens: int, output_tokens: int) -> int:
         """Return what a request can cost at most, in micro-dollars: every token at the dearest rate that can apply.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from safeloop.breaker.bounds import Bound, Request
 from safeloop.breaker.decisions import Demand, Full, Granted, Place, Refused
-from safeloop.breaker.fitting import Ask, first_refusal, longest_answer
+from safeloop.breaker.fitting import Ask, first_refusal, longest_answer, time_left
 from safeloop.breaker.prices import Price
 from safeloop.breaker.scopes import IsLive, check_running, scopes_of
 from safeloop.breaker.windows import windows_of
@@ -58,7 +58,7 @@ def reserve(
         RuntimeError: This attempt has its intent, or this turn its reply, already: somebody else runs the session.
         SettingError: The cost is limited somewhere, and the price is not known.
     """
-    ask, decision, before = Ask.of(request, bound, price), list[Refused | Full](), list[Spend]()
+    ask, decision, before = Ask.of(request, bound, price), list[Refused | Full](), list[tuple[Spend, int | None]]()
 
     def decide(view: View) -> tuple[Draft, ...]:
         rows = view.session(place.session)
@@ -68,7 +68,7 @@ def reserve(
         windows = tuple(windows_of(view, place.session, is_live))
         refusal = first_refusal(ask, scopes, windows, more)
         if refusal is None:
-            before.append(scopes[0].spend)
+            before.append((scopes[0].spend, time_left(scopes)))
             return (_intent(place, request, bound, longest_answer(ask, scopes, windows), contents, price),)
         decision.append(refusal)
         return (refusal_draft(place, refusal.breach),) if final and isinstance(refusal, Refused) else ()
@@ -77,7 +77,7 @@ def reserve(
     if decision:
         return decision[0]
     data = rows[0].data
-    return Granted(rows[0], data["max_tokens"], data["reserved_tokens"], data["reserved_microusd"], before[-1])
+    return Granted(rows[0], data["max_tokens"], data["reserved_tokens"], data["reserved_microusd"], *before[-1])
 
 
 def _check_unasked(rows: tuple[Row, ...], place: Place) -> None:

@@ -1,7 +1,7 @@
 """Settling: the `turn` row of an attempt that brought its reply, and the `attempt` row of one that did not.
 
 Pure: it builds drafts. What cannot be known is charged in full, and a real figure is written even where it is more
-than was reserved (20-governor, Token bounds and Retries).
+than was reserved.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Any
 
 TAKING = (
     "attest", "audit", "backup", "checkpoint", "close", "config", "erase", "export", "inbox", "init", "key revoke",
-    "ledger adopt", "ledger import", "log", "receipt", "release", "review", "run", "spec",
+    "ledger adopt", "ledger import", "ledger limits", "log", "receipt", "release", "resume", "review", "run", "spec",
 )  # fmt: skip
 """The commands that take `--ledger`."""
 

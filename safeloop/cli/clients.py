@@ -10,9 +10,12 @@ from pathlib import Path
 from safeloop.cli.settings import Settings
 from safeloop.errors import SettingError
 from safeloop.models import ScriptedClient
+from safeloop.models.credentials import missing_key
 from safeloop.models.offline import MODEL as OFFLINE
 from safeloop.models.offline import OfflineAuditor
 from safeloop.models.scripted import SCRIPT_MODEL
+
+_NO_SECRETS = ("ANTHROPIC_BASE_URL", "ANTHROPIC_LOG")  # all others can hold a credential, or lead to one
 
 
 def client_for(
@@ -42,9 +45,21 @@ def client_for(
         if not is_chosen:  # the default model is another provider's, and is not asked for
             raise SettingError("which model of that server?", hint="safeloop run --base-url URL --model NAME ...")
         return _compatible(settings, warn), model
+    _check_key()
     from safeloop.models.anthropic import AnthropicClient  # noqa: PLC0415 - importing the SDK takes most of a second
 
     return AnthropicClient(), model
+
+
+def _check_key() -> None:
+    """Refuse, before the SDK is loaded, where it could find nothing: no variable of its own, and no folder.
+
+    Raises:
+        SettingError: There is no key.
+    """
+    named = any(name.startswith("ANTHROPIC_") and name not in _NO_SECRETS and os.environ[name] for name in os.environ)
+    if not named and not (Path.home() / ".config/anthropic").exists():
+        raise missing_key()
 
 
 def _compatible(settings: Settings, warn: Callable[[str], None]) -> object:

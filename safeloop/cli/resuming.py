@@ -16,6 +16,7 @@ from safeloop.cli.ceilings import operator_prices
 from safeloop.cli.clients import client_for
 from safeloop.cli.options import Desk, common
 from safeloop.cli.outcomes import CODES, facts_of, report, words_of
+from safeloop.cli.programs import ending_words
 from safeloop.cli.progress import Progress
 from safeloop.cli.running import max_tokens_of, max_wait_of, tools_in
 from safeloop.cli.sessions import resolve, short
@@ -23,6 +24,7 @@ from safeloop.errors import ExitCode, LedgerLocked, NotALoop, SafeloopError, Set
 from safeloop.ledger import Ledger
 from safeloop.loop import AgentLoop, LoopResult, left_behind
 from safeloop.loop.lock import is_session_live
+from safeloop.loop.opening import led_by_programs
 from safeloop.review.inbox import Item, State, waiting
 from safeloop.spec.suspension import suspension_of
 
@@ -31,6 +33,8 @@ _GRAVEST = (
     ExitCode.UNEXPECTED, ExitCode.UNUSABLE, ExitCode.VERIFICATION_FAILED, ExitCode.USAGE, ExitCode.FAILED,
     ExitCode.BREACH, ExitCode.UNMET, ExitCode.SUSPENDED,
 )
+_PAUSED = (State.SUSPENDED, State.OPEN)
+_PROGRAM = "program"  # skipped: none of ours can go on with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +81,12 @@ def resume(
     if every and (rerun is not None or skip is not None):
         raise SettingError("--rerun and --skip are about one SESSION", hint="safeloop resume --help")
     with desk.read_ledger() as reader:
-        items = waiting(reader) if every else ()
+        items = tuple(item for item in waiting(reader) if item.state in _PAUSED) if every else ()
+        led = led_by_programs(reader, (item.session for item in items))
         name = "" if session is None else resolve(reader, session)
     with contextlib.closing(desk.open_ledger()) as ledger:
         if every:
-            return _all(desk, ledger, items, script)
+            return _all(desk, ledger, items, led, script)
         return report(desk, _resumed(desk, ledger, name, script, rerun=rerun, skip=skip))
 
 
@@ -100,37 +105,34 @@ def _resumed(
         return loop.resume(rerun=rerun, skip=skip)
 
 
-def _all(desk: Desk, ledger: Ledger, items: tuple[Item, ...], script: Path | None) -> int:
+def _all(desk: Desk, ledger: Ledger, items: tuple[Item, ...], led: frozenset[str], script: Path | None) -> int:
     taken, names = [], tuple(item.session for item in items)
     for item in items:
-        if item.state in (State.SUSPENDED, State.OPEN):
-            one = _take(item, ledger, lambda name: _resumed(desk, ledger, name, script))
-            taken.append(one)
-            if not desk.screen.as_json:
-                line = f"{short(one.session, names)}  {one.words}"
-                desk.screen.alarm(line) if one.code else desk.screen.result(line)
+        one = _take(item, ledger, lambda name: _resumed(desk, ledger, name, script), is_led=item.session in led)
+        taken.append(one)
+        if not desk.screen.as_json and one.action != _PROGRAM:
+            line = f"{short(one.session, names)}  {one.words}"
+            desk.screen.alarm(line) if one.code else desk.screen.result(line)
     code = next((code for code in _GRAVEST if any(one.code == code for one in taken)), ExitCode.DONE)
+    skipped = ending_words([one.session for one in taken if one.action == _PROGRAM], names)
     if desk.screen.as_json:
         desk.screen.result("", {"sessions": [one.facts for one in taken], "exit_code": int(code)})
-    elif not taken:
-        desk.screen.result("nothing is suspended")
+    elif skipped or not taken:
+        desk.screen.result(skipped or "nothing is suspended")
     return code
 
 
-def _take(item: Item, ledger: Ledger, go_on: Callable[[str], LoopResult]) -> Taken:
+def _take(item: Item, ledger: Ledger, go_on: Callable[[str], LoopResult], *, is_led: bool) -> Taken:
     """Go on with one session if its time has come; its failure must not keep the others waiting."""
-    name, suspension = item.session, suspension_of(item.reason)
-    if is_session_live(ledger.db_path, name):
-        return _taken(name, "running", "runs in another process")
-    if item.state is State.SUSPENDED and not suspension.is_over(datetime.now(UTC)):
-        action = "person" if suspension.needs_person else "waiting"
-        return _taken(name, action, f"waits ({item.reason})", reason=item.reason)
+    left, name = _left_alone(item, ledger, is_led=is_led), item.session
+    if left is not None:
+        return left
     try:
         result = go_on(name)
     except LedgerLocked:
         return _taken(name, "running", "runs in another process")
     except NotALoop as error:
-        return _taken(name, "program", f"waits for its program: {error}", reason=str(error))
+        return _taken(name, _PROGRAM, "is led by a program", reason=str(error))
     except Suspended as error:
         return _taken(name, "person", f"{error}; {error.hint}", reason=str(error))
     except SafeloopError as error:
@@ -140,6 +142,19 @@ def _take(item: Item, ledger: Ledger, go_on: Callable[[str], LoopResult]) -> Tak
         return _taken(name, "error", f"error: {said}", ExitCode.UNEXPECTED, reason=said)
     facts = {key: value for key, value in facts_of(result).items() if key != "session"}
     return _taken(name, "resumed", words_of(result), CODES[result.outcome], **facts)
+
+
+def _left_alone(item: Item, ledger: Ledger, *, is_led: bool) -> Taken | None:
+    """Say why a session is not to be gone on with now; None if it is."""
+    name, suspension = item.session, suspension_of(item.reason)
+    if is_session_live(ledger.db_path, name):
+        return _taken(name, "running", "runs in another process")
+    if is_led:
+        return _taken(name, _PROGRAM, "is led by a program")
+    if item.state is State.SUSPENDED and not suspension.is_over(datetime.now(UTC)):
+        action = "person" if suspension.needs_person else "waiting"
+        return _taken(name, action, f"waits ({item.reason})", reason=item.reason)
+    return None
 
 
 def _taken(session: str, action: str, words: str, code: int = ExitCode.DONE, **facts: Any) -> Taken:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from safeloop.cli.options import Desk, common
+from safeloop.cli.programs import ending_words
 from safeloop.cli.sessions import short
 from safeloop.cli.words import age, plural
 from safeloop.loop.lock import is_held
+from safeloop.loop.opening import led_by_programs
 from safeloop.loop.place import lock_path
-from safeloop.review.inbox import Item, waiting
+from safeloop.review.inbox import Item, State, waiting
 
 
 @click.command()
@@ -24,11 +27,20 @@ def inbox(desk: Desk) -> None:
     """
     with desk.read_ledger() as reader:
         items = waiting(reader)
+        waits = [item.session for item in items if item.state in (State.SUSPENDED, State.OPEN)]
+        led = led_by_programs(reader, waits)
     running = {item.session for item in items if item.state == "open" and _is_running(desk, item.session)}
     now, names = datetime.now(UTC), tuple(item.session for item in items)
+    items = tuple(_closable(item) if item.session in led else item for item in items)
     lines = [_inbox_line(item, now, names, running=item.session in running) for item in items]
     facts = [_inbox_facts(item, running=item.session in running) for item in items]
-    desk.screen.result("\n".join(lines) or "nothing waits", {"waiting": facts})
+    said = ending_words(led - running, names)
+    desk.screen.result("\n".join([*lines, *([said] if said else [])]) or "nothing waits", {"waiting": facts})
+
+
+def _closable(item: Item) -> Item:
+    """Of a session that no command can resume, name the command that ends it."""
+    return replace(item, next_command=f"safeloop close {item.session}")
 
 
 def _is_running(desk: Desk, session: str) -> bool:

@@ -100,7 +100,7 @@ class LedgerReader:
         """Yield indexes that do not have as many entries as there are rows."""
         return self._rows.index_excess()
 
-    def charged_in(self, hour: str) -> tuple[int, int, int] | None:
+    def charged_in(self, hour: str) -> tuple[Any, Any, Any] | None:
         """Return the tokens, micro-dollars and sessions that the file says were charged to an hour, if it lists it."""
         return self._rows.book.charged_in(hour)
 

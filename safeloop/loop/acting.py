@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from safeloop.breaker import Place, admit_calls, check_running
+from safeloop.breaker import Batch, Place, admit_calls, begin_call, check_running
 from safeloop.ledger import Content, Draft, Ledger, Row, View, visible
 from safeloop.ledger.content import JSON, TEXT
 from safeloop.loop.conversation import answer_of
@@ -43,7 +43,7 @@ class Hands:
     ceilings: Ceilings = field(default_factory=Ceilings)
     repeats: Repeats = field(default_factory=lambda: Repeats(None))
 
-    def admit(self, place: Place, calls: tuple[ToolCall, ...]) -> Breach | None:
+    def admit(self, place: Place, calls: tuple[ToolCall, ...]) -> Batch:
         """Count a whole batch before its first call runs; where it goes beyond a ceiling, that becomes a row.
 
         Args:
@@ -61,16 +61,25 @@ class Hands:
                 if arguments is not None and told is not None:
                     self.repeats.recall(row.data["tool"], json.loads(arguments), told.decode("utf-8", "surrogatepass"))
 
-    def run(self, turn: int, calls: tuple[ToolCall, ...]) -> list[dict[str, Any]]:
+    def run(self, place: Place, calls: tuple[ToolCall, ...], *, is_limited: bool) -> list[dict[str, Any]] | Breach:
         """Take each call through its steps; return the results as the next user message.
 
-        Once calls were identical too often, no more of them is run.
+        Once calls were identical too often, no more of them is run. Where others of the family have used up what was
+        left for a call since the batch was admitted, that is a row, and none is run from there on.
+
+        Args:
+            place: The turn whose reply asks for them.
+            calls: Those that were admitted.
+            is_limited: See `Batch`.
         """
         answers: list[dict[str, Any]] = []
         for at, call in enumerate(calls):
             if self.repeats.is_beyond:
-                return answers + self._refuse(turn, calls[at:], "Repeated", STOPPED)
-            answers.append(self._one(turn, call))
+                return answers + self._refuse(place.turn, calls[at:], "Repeated", STOPPED)
+            answer = self._one(place, call, is_limited=is_limited)
+            if isinstance(answer, Breach):
+                return answer
+            answers.append(answer)
         return answers
 
     def run_again(self, turn: int, call: ToolCall, begun: Row) -> dict[str, Any]:
@@ -99,17 +108,21 @@ class Hands:
         self._append(*drafts)
         return [self._answer(call, outcome) for call, outcome in pairs]
 
-    def _one(self, turn: int, call: ToolCall) -> dict[str, Any]:
+    def _one(self, place: Place, call: ToolCall, *, is_limited: bool) -> dict[str, Any] | Breach:
         self.interruption.check()
         self.runner.check()
+        turn = place.turn
         arguments = self._arguments(call)
         plan = plan_call(self.tools, self.grant, call.name, call.input)
         if isinstance(plan, Refusal):
             return self._record(turn, call, plan.outcome, arguments)
-        if plan.tool.permission is not Permission.READ:
+        if is_limited or plan.tool.permission is not Permission.READ:
             # The call comes before the deed: a crash in between leaves proof that it may have been done.
             data = _facts(turn, call, plan.tool.name, plan.tool.permission, arguments)
-            self._append(Draft(self.session, "call", data, (arguments,)))
+            draft = Draft(self.session, "call", data, (arguments,))
+            breach = begin_call(self.ledger.append, place, draft, self.ceilings, is_limited=is_limited)
+            if breach is not None:
+                return breach
         self.on_runs(plan.tool.name, call.input)
         with self.interruption.in_flight():
             outcome = run_planned(plan)

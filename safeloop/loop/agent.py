@@ -13,35 +13,35 @@ from typing import Any
 
 from safeloop.breaker import CircuitBreaker, Demand, Price
 from safeloop.breaker.pricing import Entry
-from safeloop.errors import CircuitBreakerError, LedgerError, SettingError
+from safeloop.errors import LedgerError, SettingError
 from safeloop.ledger import Ledger, visible
 from safeloop.ledger.guarded import guard
 from safeloop.ledger.rows import is_session_id
 from safeloop.ledger.site import MEMORY
 from safeloop.loop import place
 from safeloop.loop.acting import Hands
+from safeloop.loop.answering import Answers
 from safeloop.loop.asking import Asking
-from safeloop.loop.beginning import Decision, Start, continued, fresh, resumed
-from safeloop.loop.closing import BREACHED, COMPLETED, FAILED, REFUSED, Ending, Product, close_session
-from safeloop.loop.conversation import answer_of
+from safeloop.loop.beginning import Decision, Start, Unanswered, continued, fresh, resumed
+from safeloop.loop.closing import BREACHED, COMPLETED, FAILED, Ending, Product, close_session
 from safeloop.loop.events import Closed, Listener, Started, ToolRan, ToolRuns
-from safeloop.loop.governed import Model, Turns
+from safeloop.loop.governed import Turns
 from safeloop.loop.interruption import GRACE_S, Interruption
 from safeloop.loop.lock import Runner, held
+from safeloop.loop.model import Model
 from safeloop.loop.opening import Setting
-from safeloop.loop.preparing import check_request, endpoint_of, is_free, price_of, system_prompt
+from safeloop.loop.preparing import check_request, endpoint_of, price_of, system_prompt
+from safeloop.loop.producing import product_of
 from safeloop.loop.repeats import Repeats
 from safeloop.loop.result import LoopResult
 from safeloop.loop.streaming import Stream, streamed
 from safeloop.loop.waiting import MAX_WAIT_S, Pace, check_max_wait
-from safeloop.models import Reply, adapt
-from safeloop.spec import Breach, SpecResult
-from safeloop.tools import ContainmentError, Root, ToolRegistry, collect
+from safeloop.models import adapt
+from safeloop.spec import SpecResult
+from safeloop.tools import ContainmentError, Root, ToolRegistry
 
 DEFAULT_MODEL = "claude-sonnet-5-5"
-MOST_BYTES_BEFORE = 10_000_000
 _PROBE_S = 0.25  # rides out another process that only asks whether the lock is held
-_WHOLE = frozenset({"tool_use", "end_turn", "stop_sequence", "pause_turn"})  # known to end no call in its middle
 
 MakeTools = Callable[[Root], ToolRegistry]
 
@@ -59,7 +59,7 @@ class AgentLoop:
         tools: A registry, or a function that makes one around the session's staging folder.
         workspace: The folder that those tools read, for the record and for the diff.
         thinking: The request's `thinking` parameter, if any.
-        allow_estimates: Bound by an estimate where the client cannot count; None allows it where it is never billed.
+        allow_estimates: Bound by an estimate where there is no counter; None allows it where the price is zero.
         on_event: Told of every step.
         grace_s: How long a call in flight may go on after the first signal, in seconds.
         max_wait_s: How long one turn may wait in all, for a server that asks for time or for what others hold; what
@@ -255,7 +255,7 @@ class _Run:
         self._conversation, self._model = start.conversation, setting.model
         self._turns = Turns(
             ledger, spec.session_id, setting.input_hash, self._breaker, _model(loop, client, granted, setting.price),
-            interruption,            self._elapsed_ms, start.standing,
+            interruption, self._elapsed_ms, start.standing,
         )
         self._asking = Asking(
             spec.session_id, self._turns, self._conversation, self._breaker.ceilings, interruption,
@@ -267,6 +267,9 @@ class _Run:
         )
         if start.standing.turns:
             self._hands.recall()
+        self._answers = Answers(
+            spec.session_id, self._turns, self._conversation, self._hands, self._breaker, self._tell
+        )
         self._entered = start.enter(setting, staging)  # last: from here on the session must be closed
 
     def until_done(self) -> Ending:
@@ -274,22 +277,23 @@ class _Run:
         self._tell(Started(self._spec.session_id, self._model, self._breaker.ceilings))
         ending = self._entered
         if ending is None and self._unanswered is not None:
-            ending = self._answer(self._unanswered.reply)
+            ending = self._answers.answer(self._unanswered)
         while ending is None:
-            self._unanswered = None
             reply = self._asking.ask(Demand(self._hands.repeats.count))
             if isinstance(reply, Ending):
                 return reply
             self._output = reply.text or self._output
             self._interruption.check()
-            ending = self._answer(reply)
+            ending = self._answers.answer(Unanswered(reply))
         return ending
 
     def close(self, ending: Ending) -> LoopResult:
         """Commit what the session leaves, close it, and say how it ended."""
         self._runner.check()
         try:
-            product = self._product() if ending.outcome != FAILED else Product(output=self._output)
+            product = Product(output=self._output)
+            if ending.outcome != FAILED:
+                product = product_of(self._staging, self._workspace, self._output)
         except ContainmentError as error:
             ending, product = Ending(FAILED, str(error)), Product(output=self._output)
         row = close_session(
@@ -317,68 +321,6 @@ class _Run:
         except Exception as second:  # noqa: BLE001 - told with the error that came first
             error.add_note(f"and closing failed: {second or type(second).__name__}; then: safeloop close {session}")
 
-    def _answer(self, reply: Reply) -> Ending | None:
-        """Answer a reply, or say how it ends the session (20-governor, Replies)."""
-        if reply.stop_reason == "refusal":
-            self._refuse_calls(reply)
-            return Ending(REFUSED, "the model declined")
-        if reply.stop_reason == "model_context_window_exceeded":
-            self._refuse_calls(reply)
-            return Ending(FAILED, "model_context_window_exceeded")
-        went_back = self._conversation.hear(reply)
-        if reply.tool_calls:
-            results = self._results(reply)
-            if isinstance(results, Ending):
-                return results
-            self._conversation.say(results)
-        elif reply.stop_reason == "end_turn":
-            return Ending(COMPLETED)
-        elif went_back:
-            self._conversation.go_on(reply)
-        return None
-
-    def _results(self, reply: Reply) -> list[dict[str, Any]] | Ending:
-        """Run the calls of a reply, those that are left of it, and return what all of them returned."""
-        if reply.stop_reason not in _WHOLE:
-            return self._refuse_calls(reply)
-        turn, done, rest = self._turns.number, self._done(reply), reply.tool_calls
-        breach = self._hands.admit(self._turns.place, rest[len(done) :])
-        if breach is not None:
-            return self._stopped(breach)
-        begun = None if self._unanswered is None else self._unanswered.begun
-        if self._unanswered is not None and begun is not None and len(done) < len(rest):
-            again = self._hands.pass_over if self._unanswered.skips else self._hands.run_again
-            done.append(again(turn, rest[len(done)], begun))
-        return done + self._hands.run(turn, rest[len(done) :])
-
-    def _stopped(self, breach: Breach) -> Ending:
-        try:
-            self._breaker.trip(breach, self._turns.number, self._turns.tokens)
-        except CircuitBreakerError as tripped:
-            return Ending(BREACHED, tripped.reason)
-
-    def _refuse_calls(self, reply: Reply) -> list[dict[str, Any]]:
-        done = self._done(reply)
-        return done + self._hands.refuse(self._turns.number, reply.tool_calls[len(done) :])
-
-    def _done(self, reply: Reply) -> list[dict[str, Any]]:
-        results = () if self._unanswered is None else self._unanswered.results
-        return [answer_of(call, *result) for call, result in zip(reply.tool_calls, results, strict=False)]
-
-    def _product(self) -> Product:
-        files = collect(self._staging)
-        before = {file.name: self._read_before(file.name) for file in files}
-        return Product(files, {name: data for name, data in before.items() if data is not None}, self._output)
-
-    def _read_before(self, name: str) -> bytes | None:
-        """Return the workspace's version of a staged file, if it has one that a diff could show."""
-        if self._workspace is None:
-            return None
-        try:
-            return self._workspace.read(name, MOST_BYTES_BEFORE)
-        except ContainmentError:
-            return None
-
     def _tool_runs(self, tool: str, arguments: Any) -> None:
         path = arguments.get("path", "") if isinstance(arguments, dict) else ""
         self._tell(ToolRuns(self._spec.session_id, self._turns.number, tool, visible(str(path), 60)))
@@ -396,5 +338,6 @@ def _model(loop: AgentLoop, client: Any, granted: ToolRegistry, price: Price | N
         more["tools"] = granted.definitions()
     if loop._thinking is not None:
         more["thinking"] = dict(loop._thinking)
-    estimates = is_free(client) if loop._allow_estimates is None else loop._allow_estimates
+    is_free = price is not None and price.is_zero
+    estimates = is_free if loop._allow_estimates is None else loop._allow_estimates
     return Model(client, loop.model, system_prompt(loop.spec), loop.max_tokens, more, price, estimates)

@@ -52,11 +52,15 @@ class Asking:
             try:
                 decision = self.turns.reserve(self.conversation, demand)
             except CircuitBreakerError as breach:  # only here: what a client raises under this name is no breach
-                self.tell(Breached(self.session, breach.turn_count, breach.accumulated_tokens, breach.reason, None))
+                self.tell(Breached(
+                    self.session, breach.turn_count, breach.accumulated_tokens, breach.reason, self.turns.breach
+                ))
                 return Ending(BREACHED, breach.reason)
             step = self._wait_for(decision, effort) if isinstance(decision, Full) else self._attempt(decision, effort)
             if isinstance(step, Reply):
                 return step
+            if step is None:
+                continue
             if isinstance(step, Suspend):
                 return Ending(SUSPENDED, step.reason)
             self.tell(Waiting(self.session, self.turns.number, step.wait_s, step.reason))
@@ -66,12 +70,14 @@ class Asking:
     def _wait_for(self, full: Full, effort: Effort) -> Again | Suspend:
         return after_full(full, effort, self._limits(), chance=self.pace.chance())
 
-    def _attempt(self, granted: Granted, effort: Effort) -> Reply | Again | Suspend:
-        """Make one attempt; where it fails, say what follows."""
+    def _attempt(self, granted: Granted, effort: Effort) -> Reply | Again | Suspend | None:
+        """Make one attempt; where it fails, say what follows: None where the next one will be refused for its time."""
         reply = self._send(granted)
         if isinstance(reply, Reply):
             return reply
         self.interruption.check()  # what failed after a signal was stopped by it
+        if self.turns.left_s(granted) == 0:
+            return None
         step = after_failure(
             reply.failure, effort, self._limits(), chance=self.pace.chance(), now=self.pace.now()
         )

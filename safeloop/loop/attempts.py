@@ -1,4 +1,4 @@
-"""Whether there is another attempt, and when: the Retries table of 20-governor as rules, without clock or chance.
+"""Whether there is another attempt, and when: the table of retries as rules, without clock or chance.
 
     429, 529, 503, connection refused    nothing charged: wait as asked, else longer each time; too long: suspend
     408, 409                             nothing charged: again

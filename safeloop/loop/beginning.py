@@ -20,7 +20,7 @@ from safeloop.loop.sameness import check_same
 from safeloop.models import Reply
 from safeloop.spec import Ceilings, spend_of
 from safeloop.spec.suspension import Cause, reason_of, suspension_of
-from safeloop.tools import Root
+from safeloop.tools import Permission, Root
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def resumed(ledger: Ledger, session: str, decision: Decision | None) -> Start:
     """Go on where an earlier process left a session.
 
     Args:
-        decision: About the call that may have run; one of a tool that is idempotent needs none.
+        decision: About the call that may have run; one of a tool that only reads, or is idempotent, needs none.
 
     Raises:
         LedgerError: It was never opened, is closed for good, or what it needs is no longer kept.
@@ -176,7 +176,7 @@ def _check_begun(ledger: Ledger, stop: Stop, setting: Setting, output: str | Non
         return
     name, call, session = stop.begun.data["tool"], stop.begun.data["call"], stop.opened.session
     tool = setting.tools.get(name)
-    if tool is not None and tool.is_idempotent:
+    if tool is not None and (tool.is_idempotent or tool.permission is Permission.READ):
         return
     reason = reason_of(Cause.CALL, f"{call} of {name} may have run already")
     if stop.suspended is None or not suspension_of(stop.suspended.data["reason"]).needs_person:

@@ -1,12 +1,10 @@
-"""One governed turn: bound, reserve, call, settle (20-governor). Nothing leaves before its intent is on disk."""
+"""One governed turn: bound, reserve, call, settle. Nothing leaves before its intent is on disk."""
 
 from __future__ import annotations
 
-import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from safeloop.breaker import (
     Bound,
@@ -15,7 +13,6 @@ from safeloop.breaker import (
     Full,
     Granted,
     Place,
-    Price,
     Refused,
     Request,
     Settled,
@@ -33,44 +30,11 @@ from safeloop.ledger.content import JSON, TEXT
 from safeloop.loop.conversation import Conversation
 from safeloop.loop.interruption import Interrupted, Interruption
 from safeloop.loop.lock import Runner, is_session_live
-from safeloop.models import LLMClient, Reply, failure_of, read_reply
+from safeloop.loop.model import Model
+from safeloop.models import Reply, asked_within, failure_of, lacks_counter, read_reply
 from safeloop.models.shapes import field
 from safeloop.models.usage import COUNT_LIMIT
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """What requests go to, and how.
-
-    Attributes:
-        wanted: The `max_tokens` to ask for where there is room.
-        more: Further parameters of every request: `tools`, `thinking`.
-        price: What it costs; `FREE` if the client is never billed, None if it is not known.
-        allow_estimates: Bound by an estimate where there is no counter.
-    """
-
-    client: LLMClient
-    name: str
-    system: str
-    wanted: int
-    more: Mapping[str, Any]
-    price: Price | None
-    allow_estimates: bool
-
-    def request(self, conversation: Conversation) -> Request:
-        """Return the next request as the bounds read it."""
-        thinking = self.more.get("thinking") or {}
-        return Request(
-            self.name, self.system, conversation.messages, tuple(self.more.get("tools", ())), self.wanted,
-            thinking_budget=thinking.get("budget_tokens"), thinks=thinking.get("type", "disabled") != "disabled",
-        )
-
-    def parameters(self, conversation: Conversation) -> dict[str, Any]:
-        """Return the next request for a client, but for `max_tokens`; it may change them without effect here."""
-        return {
-            "model": self.name, "system": self.system, "messages": conversation.copied(),
-            **copy.deepcopy(dict(self.more)),
-        }
+from safeloop.spec import Breach
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +73,12 @@ class Turns:
     Args:
         elapsed_ms: Returns the monotonic time that the session has used.
         standing: How far it has come.
+
+    Attributes:
+        number: The turn that is being asked for; 0 before the first.
+        attempt: The last attempt at it.
+        tokens: What was charged so far.
+        breach: The ceiling that refused an attempt; None while none has, or where the breaker's own check did.
     """
 
     def __init__(
@@ -134,6 +104,7 @@ class Turns:
         self._carried = standing.attempts
         self.number = standing.turns
         self.attempt = 0
+        self.breach: Breach | None = None
         self.tokens = standing.tokens
 
     def begin(self) -> None:
@@ -159,6 +130,7 @@ class Turns:
             self._check(place)
         decision = self._reserve(place, conversation, demand)
         if isinstance(decision, Refused):
+            self.breach = decision.breach
             self._breaker.trip(decision.breach, self.number, decision.tokens)
         if isinstance(decision, Granted):
             self.attempt += 1
@@ -184,7 +156,10 @@ class Turns:
             self._runner.check()
             with self._interruption.in_flight():
                 is_sent = True
-                response = self._model.client.messages.create(max_tokens=granted.max_tokens, **parameters)
+                response = asked_within(
+                    self.left_s(granted), self._model.client,
+                    lambda: self._model.client.messages.create(max_tokens=granted.max_tokens, **parameters),
+                )
         except BaseException as error:
             self._runner.check()
             failure = _failure(error, is_sent=is_sent)
@@ -196,6 +171,10 @@ class Turns:
         reply = read_reply(response)
         self._settle(granted, reply, len(conversation), _since(started))
         return reply
+
+    def left_s(self, granted: Granted) -> float | None:
+        """Seconds that time ceilings leave for an attempt; None without one."""
+        return granted.left_s(self._elapsed_ms())
 
     @property
     def place(self) -> Place:
@@ -221,7 +200,7 @@ class Turns:
             decision = self._try(place, request, closest, contents, demand, final=False)
             if isinstance(decision, Granted):
                 return decision
-        fallback = self._count(conversation) or (estimate_bound(request) if self._model.allow_estimates else None)
+        fallback = self._counted(request, conversation)
         if fallback is not None and (closest is None or fallback.tokens < closest.tokens):
             closest = fallback
         if closest is None:
@@ -240,17 +219,20 @@ class Turns:
             final=final, more=demand, is_live=lambda session: is_session_live(self._ledger.db_path, session),
         )
 
-    def _count(self, conversation: Conversation) -> Bound | None:
-        """Ask the provider's counter, which costs nothing; None where there is none, or it fails."""
+    def _counted(self, request: Request, conversation: Conversation) -> Bound | None:
+        """Return what the provider's counter says, which costs nothing; only where there is none, an estimate."""
         count = getattr(self._model.client.messages, "count_tokens", None)
+        estimate = estimate_bound(request) if self._model.allow_estimates else None
         if count is None:
-            return None
+            return estimate
+        limit, parameters = self._breaker.ceilings.elapsed_ms, self._model.parameters(conversation)
+        left_s = None if limit is None else max(0, limit - self._elapsed_ms()) / 1000
         try:
             with self._interruption.in_flight():
-                counted = count(**self._model.parameters(conversation))
+                counted = asked_within(left_s, self._model.client, lambda: count(**parameters))
             tokens = field(counted, "input_tokens")
-        except Exception:  # noqa: BLE001 - any client's counter may fail in any way; then the bytes decide
-            return None
+        except Exception as error:  # noqa: BLE001 - any client's counter may fail in any way; then the bytes decide
+            return estimate if lacks_counter(error) else None
         return counted_bound(tokens) if type(tokens) is int and 0 <= tokens <= COUNT_LIMIT else None
 
     def _settle(self, granted: Granted, reply: Reply, sent: int, execution_time_ms: int) -> None:

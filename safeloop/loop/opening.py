@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safeloop.breaker import SUSPENDED, Price, check_admission
 from safeloop.errors import LedgerError
 from safeloop.ledger import Draft, Ledger, Row, View, visible
 from safeloop.ledger.content import TEXT
+from safeloop.ledger.rows import parse_row
 from safeloop.spec import Ceilings, SpecResult, from_row, to_row
 from safeloop.tools import ToolRegistry
+
+if TYPE_CHECKING:
+    from safeloop.ledger.reader import LedgerReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,12 @@ def software(*, by_program: bool = False) -> str:
 def is_led_by_program(opened: Row) -> bool:
     """Say whether a program of the caller's own leads the session that this row opened, and no loop."""
     return str(opened.data["software"]).endswith(_BY_PROGRAM)
+
+
+def led_by_programs(reader: LedgerReader, sessions: Iterable[str]) -> frozenset[str]:
+    """Return those of some sessions that programs of the caller's own lead: no loop can go on with them."""
+    parsed = (parse_row(*stored) for session in sessions for stored in tuple(reader.rows_of(session)))
+    return frozenset(row.session for row in parsed if row.kind == "open" and is_led_by_program(row))
 
 
 def check_opening(ledger: Ledger, ceilings: Ceilings, parent: str | None, price: Price | None) -> None:

@@ -1,4 +1,4 @@
-"""Where a session stopped, read from its rows, and the row that lets it go on (20-governor, Crash, resume).
+"""Where a session stopped, read from its rows, and the row that lets it go on.
 
 A settled turn is not paid for twice: its reply is read back from content, byte by byte as it came. A request without
 outcome is charged in full before the next one leaves. Nothing here asks a model or runs a tool.
@@ -84,13 +84,14 @@ def left_by(rows: tuple[Row, ...]) -> Stop:
     """Say what the rows of a session that was opened, closed or not, leave. Pure.
 
     Raises:
-        LedgerError: No loop led it.
+        NotALoop: No loop led it.
     """
     opened = next(row for row in rows if row.kind == "open")
     if is_led_by_program(opened):
-        raise LedgerError(
+        is_over = any(row.kind == "close" and row.data["outcome"] != SUSPENDED for row in rows)
+        raise NotALoop(
             f"session {opened.session} was led by a program of its own, and no loop can go on with it",
-            hint="run that program again",
+            hint="run that program again" + ("" if is_over else f", or end it: safeloop close {opened.session}"),
         )
     last = next(row for row in reversed(rows) if row.kind in ("open", "close", "resume"))
     asked = next((row for row in reversed(rows) if row.kind == "intent"), None)

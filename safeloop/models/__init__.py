@@ -4,13 +4,13 @@ The adapters are `safeloop.models.anthropic.AnthropicClient`, whose module impor
 `safeloop.models.openai.OpenAIClient` for OpenAI-compatible servers, whose module imports the HTTP client alone.
 """
 
-from safeloop.models.failure import failure_of, may_retry
+from safeloop.models.failure import failure_of, lacks_counter, may_retry
 from safeloop.models.offline import OfflineAuditor
 from safeloop.models.protocol import LLMClient, MessagesEndpoint
 from safeloop.models.reply import Reply, ToolCall, read_reply, replay
 from safeloop.models.scripted import ScriptedClient
 from safeloop.models.usage import Usage
-from safeloop.models.wrap import adapt, is_anthropic_client
+from safeloop.models.wrap import adapt, asked_within, is_anthropic_client
 
 __all__ = [
     "LLMClient",
@@ -21,8 +21,10 @@ __all__ = [
     "ToolCall",
     "Usage",
     "adapt",
+    "asked_within",
     "failure_of",
     "is_anthropic_client",
+    "lacks_counter",
     "may_retry",
     "read_reply",
     "replay",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import anthropic
@@ -19,14 +19,14 @@ import httpx2
 from safeloop.errors import AttemptFailed, SettingError
 from safeloop.models.address import shown_address
 from safeloop.models.assembly import assemble, cut_stream
-from safeloop.models.deadline import Lifeline
+from safeloop.models.credentials import missing_key
+from safeloop.models.deadline import Lifeline, check_deadline
 from safeloop.models.reply import Reply, read_reply
 from safeloop.models.shapes import field
 from safeloop.models.transport import (
     FRESH,
     MARGIN_S,
     Transport,
-    check_deadline,
     check_secret,
     hold_socket,
     streamed_reply,
@@ -57,6 +57,8 @@ class AnthropicClient:
     Raises:
         SettingError: No credential, or arguments that have no meaning.
     """
+
+    ends_in_time: Final = True
 
     def __init__(
         self,
@@ -201,7 +203,4 @@ def _check_credentials(sdk: anthropic.Anthropic) -> None:
         check_secret(secret)
     headers = {name.lower() for name in sdk.default_headers}
     if not secrets and getattr(sdk, "credentials", None) is None and not headers & {"authorization", "x-api-key"}:
-        raise SettingError(
-            "no API key: ANTHROPIC_API_KEY is not set",
-            hint="export ANTHROPIC_API_KEY=..., or try it without a key: safeloop demo",
-        )
+        raise missing_key()

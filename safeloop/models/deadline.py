@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import math
 import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Generic, TypeVar
+
+from safeloop.errors import AttemptFailed, SettingError
 
 GRACE_S: Final = 0.5
 """Seconds that an abandoned thread is given to close what it holds."""
@@ -23,10 +27,48 @@ GRACE_S: Final = 0.5
 _CALLERS_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 
 _T = TypeVar("_T")
+_ends_at: contextvars.ContextVar[float] = contextvars.ContextVar("safeloop_ends_at")
+
+
+@contextlib.contextmanager
+def ending_in(seconds: float) -> Iterator[None]:
+    """Let no request that an adapter makes in here go on for longer than this, whatever its own deadline.
+
+    Within another such stretch, what that one leaves holds too.
+    """
+    token = _ends_at.set(time.monotonic() + earlier(seconds))
+    try:
+        yield
+    finally:
+        _ends_at.reset(token)
+
+
+def earlier(seconds: float) -> float:
+    """Return a deadline, or what is left until the one that `ending_in` set, if that comes first; never below 0."""
+    ends_at = _ends_at.get(None)
+    return seconds if ends_at is None else max(0.0, min(seconds, ends_at - time.monotonic()))
 
 
 class DeadlineExceeded(Exception):
     """The deadline came before the work was done."""
+
+
+def too_late(seconds: float, *, in_doubt: bool) -> AttemptFailed:
+    """Say that a deadline ended an attempt."""
+    return AttemptFailed(
+        f"the reply was not complete after {round(seconds, 3):g} seconds",
+        error_class=DeadlineExceeded.__name__, in_doubt=in_doubt,
+    )
+
+
+def check_deadline(deadline_s: object) -> None:
+    """Refuse a deadline that has no meaning.
+
+    Raises:
+        SettingError: It is not above 0 and at most a day.
+    """
+    if not (isinstance(deadline_s, (int, float)) and math.isfinite(deadline_s) and 0 < deadline_s <= 86_400):
+        raise SettingError(f"a deadline is above 0 and at most 86400 seconds, not {deadline_s!r}")
 
 
 class Abandoned(Exception):

@@ -1,4 +1,4 @@
-"""What went wrong with one attempt, and whether it may have been billed (20-governor, Retries).
+"""What went wrong with one attempt, and whether it may have been billed.
 
 No client's package is imported: exceptions are read by their status and by the names of their classes. Where
 nothing proves that the provider did not bill, the attempt is in doubt and stays charged in full.
@@ -84,6 +84,11 @@ def failure_of(
     if status is not None:
         return _by_status(exc, status, _retry_after(exc, clock))
     return _by_class(exc)
+
+
+def lacks_counter(exc: BaseException) -> bool:
+    """Whether a counter of tokens raised this because the server has none: not found, not allowed, not implemented."""
+    return failure_of(exc).status in (404, 405, 501)
 
 
 def may_retry(failure: AttemptFailed) -> bool:

@@ -17,14 +17,13 @@ import httpx2
 from safeloop.errors import AttemptFailed, SettingError
 from safeloop.models.chat_request import chat_body
 from safeloop.models.chat_stream import assemble_chat
-from safeloop.models.deadline import Lifeline
+from safeloop.models.deadline import Lifeline, check_deadline
 from safeloop.models.failure import DETAIL_LIMIT
 from safeloop.models.reply import Reply
 from safeloop.models.transport import (
     FRESH,
     MARGIN_S,
     Transport,
-    check_deadline,
     check_secret,
     hold_socket,
     streamed_reply,
@@ -69,6 +68,8 @@ class OpenAIClient:
     Raises:
         SettingError: An argument has no meaning, or OpenAI itself is asked without a key.
     """
+
+    ends_in_time: Final = True
 
     def __init__(
         self,

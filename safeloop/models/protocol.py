@@ -29,7 +29,8 @@ class LLMClient(Protocol):
     """Holds a messages endpoint.
 
     A client may also have `endpoint` (where the requests go, as text), `costs_nothing` (true where no request
-    is ever billed) and `messages.count_tokens(...)` (an object with `input_tokens`).
+    is ever billed), `ends_in_time` (true where a request ends when `ending_in` says) and
+    `messages.count_tokens(...)` (an object with `input_tokens`).
     """
 
     @property

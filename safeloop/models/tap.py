@@ -18,6 +18,7 @@ from safeloop.models.reply import Reply
 from safeloop.models.transport import hold_socket
 
 Settle = Callable[[Reply | AttemptFailed], object]
+Late = Callable[[], object]
 
 
 class Watch:
@@ -26,11 +27,14 @@ class Watch:
     Args:
         settle: Told exactly once; what it raises reaches the reader.
         left_s: Seconds that the reader has; None for as many as it likes.
+        late: Called when they are over, after `settle`; what it raises reaches the reader.
     """
 
-    def __init__(self, body: Body, settle: Settle, left_s: float | None = None) -> None:
+    def __init__(self, body: Body, settle: Settle, left_s: float | None = None, late: Late = lambda: None) -> None:
         self._body = body
         self._settle = settle
+        self._late = late
+        self._left_s = left_s
         self._deadline = None if left_s is None else time.monotonic() + left_s
         self._guard = threading.Lock()
         self._is_settled = False
@@ -62,10 +66,12 @@ class Watch:
 
         Raises:
             httpx2.ReadTimeout: It has come.
+            Exception: What `late` raises in its place.
         """
-        if self.remaining_s == 0:
-            late = httpx2.ReadTimeout("the time ceiling of the session came before the end of the reply")
+        if self.remaining_s == 0 and not self._is_settled:
+            late = httpx2.ReadTimeout(f"the reply was not complete after {self._left_s:.3g} seconds")
             self.lose(late)
+            self._late()
             raise late
 
     def lose(self, error: Exception) -> None:
@@ -175,9 +181,9 @@ class AsyncTap(_Delegate, httpx2.AsyncByteStream):
             yield chunk
 
 
-def tap(response: httpx2.Response, settle: Settle, left_s: float | None = None) -> None:
-    """Watch the body of an answer that nobody has read yet, for so many seconds at most."""
-    watch, stream = Watch(Body(response), settle, left_s), response.stream
+def tap(response: httpx2.Response, settle: Settle, left_s: float | None = None, late: Late = lambda: None) -> None:
+    """Watch the body of an answer that nobody has read yet, for so many seconds at most; see `Watch`."""
+    watch, stream = Watch(Body(response), settle, left_s, late), response.stream
     if isinstance(stream, httpx2.AsyncByteStream):
         response.stream = AsyncTap(stream, watch)
     else:

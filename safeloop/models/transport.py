@@ -6,7 +6,6 @@ is known to have cost nothing.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Final, TypeVar
@@ -15,7 +14,7 @@ import httpx2
 
 from safeloop.errors import AttemptFailed, SettingError
 from safeloop.models.assembly import bad_stream
-from safeloop.models.deadline import DeadlineExceeded, Lifeline, within
+from safeloop.models.deadline import DeadlineExceeded, Lifeline, earlier, too_late, within
 from safeloop.models.failure import UNSENDABLE, failure_of
 from safeloop.models.reply import Reply, read_reply
 from safeloop.models.sse import event_data
@@ -39,7 +38,7 @@ class Transport:
 
     Args:
         http_client: An `httpx2.Client`; of anything else it is never claimed that a request did not leave.
-        deadline_s: Seconds that one request may take in all; see `check_deadline`.
+        deadline_s: Seconds that one request may take in all; see `check_deadline`. `ending_in` may shorten them.
         owned: Whether the client was made by the adapter: then it tells of its sending.
         network: Exceptions that say that the network failed, and not the request.
     """
@@ -58,7 +57,7 @@ class Transport:
         Raises:
             AttemptFailed: It brought no result.
         """
-        lifeline = Lifeline()
+        lifeline, seconds = Lifeline(), earlier(self._deadline_s)
 
         def run() -> _T:
             _lifeline.set(lifeline)
@@ -73,13 +72,9 @@ class Transport:
                 raise failure from exc
 
         try:
-            return within(self._deadline_s, run, lifeline)
-        except DeadlineExceeded as exc:
-            raise AttemptFailed(
-                f"the reply was not complete after {self._deadline_s:g} seconds",
-                error_class=type(exc).__name__,
-                in_doubt=not self._never_sent(lifeline),
-            ) from None
+            return within(seconds, run, lifeline)
+        except DeadlineExceeded:
+            raise too_late(seconds, in_doubt=not self._never_sent(lifeline)) from None
 
     def _never_sent(self, lifeline: Lifeline) -> bool:
         """Whether the request provably never left; only our own HTTP client tells of its sending."""
@@ -96,16 +91,6 @@ class Transport:
             detail=failure.detail,
             hint=failure.hint,
         )
-
-
-def check_deadline(deadline_s: object) -> None:
-    """Refuse a deadline that has no meaning.
-
-    Raises:
-        SettingError: It is not above 0 and at most a day.
-    """
-    if not (isinstance(deadline_s, (int, float)) and math.isfinite(deadline_s) and 0 < deadline_s <= 86_400):
-        raise SettingError(f"a deadline is above 0 and at most 86400 seconds, not {deadline_s!r}")
 
 
 def check_secret(secret: str) -> None:

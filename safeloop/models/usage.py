@@ -1,4 +1,4 @@
-"""What a reply cost, or None where the provider's figure cannot be believed (20-governor, Token bounds)."""
+"""What a reply cost, or None where the provider's figure cannot be believed."""
 
 from __future__ import annotations
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from safeloop.errors import SettingError
+from safeloop.models.deadline import DeadlineExceeded, Lifeline, ending_in, too_late, within
 from safeloop.models.protocol import LLMClient
+
+_T = TypeVar("_T")
 
 
 def is_anthropic_client(obj: object) -> bool:
@@ -34,6 +40,25 @@ def adapt(client: object) -> LLMClient:
             hint="pass anthropic.Anthropic(), or an object whose messages.create(...) returns a reply",
         )
     return client
+
+
+def asked_within(seconds: float | None, client: object, work: Callable[[], _T]) -> _T:
+    """Do one request's work with a client, and wait no longer than so many seconds; None waits as long as it takes.
+
+    A client of ours ends the request on the network. Any other is asked in a thread of its own, which is left behind.
+
+    Raises:
+        AttemptFailed: The time is over: in doubt, unless the request provably never left.
+    """
+    if seconds is None:
+        return work()
+    with ending_in(seconds):  # whatever the client is: it may hand the request on to one of ours
+        if getattr(client, "ends_in_time", False):
+            return work()
+        try:
+            return within(seconds, work, Lifeline())
+        except DeadlineExceeded:
+            raise too_late(seconds, in_doubt=True) from None
 
 
 def check_readable(client: object) -> None:

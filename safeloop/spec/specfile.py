@@ -62,8 +62,7 @@ def parse_spec(data: bytes, where: str) -> SpecDraft:
         where: The file's name, for errors.
 
     Raises:
-        SpecError: Not TOML, an unknown or missing key, a wrong type, or answers that cannot stand (50-cli, spec
-            file).
+        SpecError: Not TOML, an unknown or missing key, a wrong type, or answers that cannot stand.
     """
     document = _parsed(data, where)
     for key in document:

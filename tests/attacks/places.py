@@ -25,7 +25,8 @@ for name, old, new in (
     ("node_update", "ON node ", "ON node WHEN 0 "), ("node_delete", "ON node ", "ON node WHEN 0 "),
     ("head_delete", "ON head ", "ON head WHEN 0 "), ("row", "'$.data.pass_fail'", "'$.data.pass_fai1'"),
     ("row_kind", "(kind)", "(kind) WHERE idx <> 3"), ("row_session", "CREATE ", "CREATE UNIQUE "),
-    ("node", "CHECK (length(hash) = 32)", ""),
+    ("node", "CHECK (length(hash) = 32)", ""), ("hour", "sessions INTEGER NOT NULL", "sessions INTEGER"),
+    ("held", "attempt INTEGER", "attempt ANY"), ("row_parent", " WHERE parent IS NOT NULL", ""),
 ):
     add(f"the schema rewritten: {name}", partial(rewritten, name, old, new), "schema", words=f"CREATE [A-Z ]+ {name}")
 
@@ -37,6 +38,9 @@ def altered(statement: str, hand: Hand) -> None:
 
 for statement, words in (
     ("DROP TRIGGER row_delete", "lacks CREATE TRIGGER row_delete"), ("DROP VIEW ledger", "lacks CREATE VIEW ledger"),
+    ("DROP TABLE hour", "lacks CREATE TABLE hour"), ("DROP TABLE held", "lacks CREATE TABLE held"),
+    ("DROP INDEX row_parent", "lacks CREATE INDEX row_parent"),
+    ("CREATE TRIGGER cheap AFTER INSERT ON row BEGIN UPDATE hour SET tokens = 0; END", "has CREATE TRIGGER cheap"),
     ("CREATE TABLE more (a)", "has CREATE TABLE more"), ("ANALYZE", "has CREATE TABLE sqlite_stat1"),
     ("CREATE TRIGGER quiet AFTER INSERT ON row BEGIN DELETE FROM node; END", "has CREATE TRIGGER quiet"),
 ):
@@ -53,7 +57,11 @@ def a_trigger_is_dropped_and_made_again(hand: Hand) -> None:
 def endless(table: str, hand: Hand) -> None:
     """Put a view without end in place of a table."""
     rows = "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n) SELECT i AS idx"
-    columns = {"row": "'' AS body, x'' AS sig", "node": "0 AS level, x'' AS hash", "head": "0 AS id, '' AS note"}
+    columns = {
+        "row": "'' AS body, x'' AS sig", "node": "0 AS level, x'' AS hash", "head": "0 AS id, '' AS note",
+        "hour": "'' AS hour, 0 AS tokens, 0 AS microusd, 0 AS sessions",
+        "held": "'' AS session, i AS n, 0 AS attempt, '' AS hour, 0 AS tokens, 0 AS microusd",
+    }
     with raw(hand.path) as sql:
         for kind, name in sql.execute("SELECT type, name FROM sqlite_master WHERE type IN ('view', 'trigger')").fetchall():
             sql.execute(f"DROP {kind} {name}")
@@ -61,7 +69,7 @@ def endless(table: str, hand: Hand) -> None:
         sql.execute(f"CREATE VIEW {table} AS {rows}, {columns[table]} FROM n")
 
 
-for table in ("row", "node", "head"):
+for table in ("row", "node", "head", "hour", "held"):
     add(f"a view in place of the table {table}", partial(endless, table), "schema")
 
 

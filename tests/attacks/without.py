@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from safeloop.errors import LedgerError
@@ -63,6 +63,15 @@ def voice_of_its_own(row: int, leaf: str, key: bytes, *rest: Any) -> Voice:
 
 NO_ORIGIN = property(lambda self: None, lambda self, value: None)
 """What an examination knows of the ledger's origin, if it is not to compare it."""
+
+def refusal(*_: object, **__: object) -> bool:
+    return False
+
+
+def as_equal(stored: Sequence[object], made: Sequence[object]) -> bool:
+    """Compare values as Python does: a real that equals an integer is one."""
+    return tuple(stored) == tuple(made)
+
 
 _FINISH, _TELL, _FOLLOW = Trees.finish, Chains.tell, Chains.follow
 

@@ -1,5 +1,7 @@
 """The breaker by itself: limits, banner, error."""
 
+import inspect
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -104,3 +106,11 @@ def test_tightening_a_subclass_keeps_what_it_adds_and_leaves_the_original_as_it_
 def test_the_default_limits_are_the_tutorials():
     breaker = CircuitBreaker()
     assert (breaker.turn_limit, breaker.token_limit, breaker.output_fn) == (5, 15000, print)
+
+
+def test_the_constructor_is_the_tutorials_and_everything_more_is_a_keyword_with_a_default():
+    assert str(inspect.signature(CircuitBreaker)) == (
+        "(turn_limit: 'int' = 5, token_limit: 'int' = 15000, *, cost_limit_usd: 'object' = None, "
+        "time_limit_s: 'float | None' = None, tool_call_limit: 'int | None' = None, error_limit: 'int | None' = 3, "
+        "repeat_limit: 'int | None' = 3, output_fn: 'Callable[[str], object]' = <built-in function print>) -> 'None'"
+    )

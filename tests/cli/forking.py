@@ -23,9 +23,12 @@ from subprocess import Popen, TimeoutExpired
 from typing import Any
 
 from safeloop.cli.main import main
+from safeloop.tools import ToolRegistry
 
 _MOST = 150_000  # bytes of one order; more is not sent
 _OF_THE_BEGINNING = ("LANG", "LC_", "PYTHON", "LD_", "TZ")
+# What commands import only when they call a model.
+_OF_CALLS = ("safeloop.models", "anthropic", "httpcore2", "h11", "encodings.idna", "genai_prices.data", "opentelemetry.propagate")
 
 
 class Forking:
@@ -36,7 +39,7 @@ class Forking:
         self._begun_with = _beginning(environment)
         self._pipe, self._lock = ours, threading.Lock()
         self._process = Popen(
-            [sys.executable, "-m", "tests.cli.forking", str(theirs.fileno()), *["anthropic"] * has_sdk],
+            [sys.executable, "-m", "tests.cli.forking", str(theirs.fileno()), *["sdk"] * has_sdk],
             cwd=Path(__file__).parents[2], env={**environment, "HOME": "/nonexistent"}, pass_fds=(theirs.fileno(),),
         )
         theirs.close()
@@ -112,15 +115,27 @@ def _become(arguments: list[str], folder: str, environment: dict[str, str], stre
     sys.argv[1:] = arguments
 
 
-def _import_all(*names: str) -> None:
+def _look(what: str) -> str:
+    """Look."""
+    return what
+
+
+def import_all(*names: str) -> None:
+    """Import modules, and what a package has one level below it."""
     for name in names:
         package: Any = importlib.import_module(name)
-        for module in pkgutil.iter_modules(package.__path__, f"{name}."):
+        for module in pkgutil.iter_modules(getattr(package, "__path__", ()), f"{name}."):
             importlib.import_module(module.name)
 
 
+def prepare(*more: str) -> None:
+    """Import what commands need, and with `sdk` what they need to call a model."""
+    import_all("safeloop.cli", "safeloop.ledger", "safeloop.review", "pydantic.type_adapter", *_OF_CALLS if "sdk" in more else ())
+    ToolRegistry().tool(permission="read")(_look)  # what describes tools is imported when there are some
+
+
 if __name__ == "__main__":
-    _import_all("safeloop.cli", "safeloop.ledger", "safeloop.review", *sys.argv[2:])
+    prepare(*sys.argv[2:])
     gc.freeze()  # a fork that ends does not look through all that it was born with
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         _serve(connection)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cli.forking import forking
+from tests.forked import Forked
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 30.0
@@ -110,12 +111,11 @@ class Program:
         )
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
-    def started(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    def started(self, *arguments: str, env: Mapping[str, str] | None = None) -> Forked:
         """Start a command and leave it running."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "safeloop", *arguments], cwd=self.folder, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**self.environment, **(env or {})},
-        )
+        environment = {**self.environment, **(env or {})}
+        prepared = ("sdk",) if any(name.startswith("ANTHROPIC_") for name in environment) else ()
+        return Forked("tests.cli.forking", arguments, self.folder, environment, prepared=prepared)
 
     @contextmanager
     def terminal(self, *command: str, env: Mapping[str, str] | None = None) -> Iterator[Terminal]:

@@ -73,9 +73,9 @@ def test_a_project_file_cannot_say_who_is_told(program: Program) -> None:
 
 
 def test_a_server_elsewhere_without_encryption_draws_a_warning_without_the_address_of_this_machine(program: Program) -> None:
-    done = run(program, "--base-url", "http://no-such-host.invalid/v1", "--model", "m", OPENAI_API_KEY=SECRET)
+    done = run(program, "--base-url", "http://no-such-host.invalid/v1", "--model", "m", "--errors", "0", OPENAI_API_KEY=SECRET)
     assert "warning: http://no-such-host.invalid/v1 is not encrypted" in done.err
-    done = run(program, "--base-url", "http://127.0.0.1:9/v1", "--model", "m")
+    done = run(program, "--base-url", "http://127.0.0.1:9/v1", "--model", "m", "--errors", "1")
     assert (done.code, "warning" in done.err) == (10, False)  # refused at every attempt, until the error ceiling
 
 

@@ -41,6 +41,7 @@ def test_every_command_that_takes_a_ledger_is_known() -> None:
     ("safeloop init --ledger y.db", "safeloop init --ledger y.db"), ("safeloop ledger", "safeloop ledger"),
     ("safeloop log 7c; safeloop log --ledger y.db", "safeloop log --ledger x.db 7c; safeloop log --ledger y.db"),
     ("safeloop logs", "safeloop logs"), ("safeloop trust import FILE", "safeloop trust import FILE"), ("", ""),
+    ("safeloop resume 7c --rerun t1", "safeloop resume --ledger x.db 7c --rerun t1"), ("safeloop ledger limits", "safeloop ledger limits --ledger x.db"),
     ("safeloop verify out", "safeloop verify out"), ("unsafeloop audit", "unsafeloop audit"),
 ])
 def test_the_ledger_comes_right_after_the_command_s_own_words(text: str, expected: str) -> None:

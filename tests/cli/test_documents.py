@@ -144,3 +144,11 @@ def test_importing_the_package_loads_no_sdk() -> None:
     code = "import sys, safeloop; print(sorted({n.split('.')[0] for n in sys.modules} & set(sys.argv[1:])))"
     done = subprocess.run([sys.executable, "-c", code, *SDKS], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_the_promise_about_what_is_billed_is_claimed_for_bytes_and_for_counts_and_not_for_estimates(kept: Program) -> None:
+    page = " ".join(kept("help", "models").out.split())
+    said = page.partition('What "billed never exceeds the ceiling" means')[2]
+    assert "**Claude, by bytes**: always." in said
+    assert "**Claude, counted**: within the provider's own estimate and the margin." in said
+    assert "**Estimated**: no promise." in said

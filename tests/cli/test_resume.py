@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from safeloop.errors import ExitCode
+from safeloop.spec.suspension import suspension_of
 from tests.cli.program import Program
 from tests.cli.test_exit_codes import claude, wait_for
 from tests.servers.anthropic_server import AnthropicServer, Fault, message, tool_use
 
 BUSY = Fault.status(429, headers={"retry-after": "3600"})
-SOON = Fault.status(429, headers={"retry-after": "1"})
+SOON = Fault.status(429, headers={"retry-after": "0.1"})
 WRITE = message(tool_use("write_file", {"path": "report.md", "content": "Title: too long\n"}))
 JOB = ("run", "--spec-file", "job.toml", "--task", "x")
 
@@ -28,6 +30,13 @@ class Script:
 
     def __call__(self, _: Any) -> Any:
         return self.next.pop(0)
+
+
+def wait_until_due(program: Program) -> None:
+    """Wait until the session that was suspended last may go on, by what its row says."""
+    until = suspension_of(program.rows()[-1]["data"]["reason"]).until
+    assert until is not None
+    time.sleep(max(0.0, until.timestamp() - time.time()))
 
 
 @pytest.fixture
@@ -76,6 +85,7 @@ def test_all_takes_those_whose_time_has_come_and_leaves_the_others(
     for _ in range(3):
         program(*JOB, "--max-wait", "0", env=claude(server))
     waits, *ready = [row["session"] for row in program.rows() if row["kind"] == "close"]
+    wait_until_due(program)
     script.next = [WRITE, "done", "unmet"]
     done = program("resume", "--all", env=claude(server))
     assert done.code == ExitCode.UNMET
@@ -119,6 +129,7 @@ def test_one_session_that_cannot_go_on_does_not_keep_the_others_waiting(
     digest = next(row for row in program.rows(first) if row["kind"] == "open")["data"]["task"]["salted_sha256"]
     erase = f"from safeloop import Ledger; print(Ledger('ledger.db').erase_contents([bytes.fromhex('{digest}')]))"
     assert program.shell(f'python -c "{erase}"').out == "1\n"
+    wait_until_due(program)
     script.next = [WRITE, "done"]
     done = program("resume", "--all", env=claude(server))
     assert done.code == ExitCode.UNUSABLE

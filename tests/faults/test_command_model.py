@@ -66,7 +66,7 @@ def test_a_request_that_failed_is_a_row_and_charged_if_it_may_have_been_paid(
 
 
 def test_nobody_listening_costs_nothing(program: Program, dead_port: int) -> None:
-    done = run(program, f"http://127.0.0.1:{dead_port}")
+    done = run(program, f"http://127.0.0.1:{dead_port}", "--errors", "1")
     assert (done.code, done.out) == (10, "")
     assert "the last attempt: the server could not be reached" in done.err
     attempt = next(row["data"] for row in program.rows() if row["kind"] == "attempt")
@@ -119,5 +119,5 @@ def test_a_reply_that_overran_its_bound_is_charged_as_billed(program: Program) -
 
 def test_an_address_that_is_none_is_refused(program: Program) -> None:
     for url in ("not a url", "http://127.0.0.1:99999"):
-        done = run(program, url)
+        done = run(program, url, "--errors", "0")
         assert done.code in (2, 10), (url, done)

@@ -141,6 +141,8 @@ def test_backups_beside_eight_writers_and_a_kill_leave_whole_copies_only(tmp_pat
                 process.stdout.readline()
                 time.sleep(int.from_bytes(os.urandom(1), "big") / 1_000)
                 process.send_signal(signal.SIGKILL)
+            for writer in writers:
+                writer.send_signal(signal.SIGSTOP)  # what they would add is in no copy, and takes time
             named = [path for path in copies.glob("*.db") if path.stem.isdigit()]
             assert named
             for copy in named:
@@ -150,6 +152,8 @@ def test_backups_beside_eight_writers_and_a_kill_leave_whole_copies_only(tmp_pat
                 assert report.size > 0
             for path in copies.iterdir():
                 path.unlink()
+            for writer in writers:
+                writer.send_signal(signal.SIGCONT)
     finally:
         for writer in writers:
             writer.kill()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,6 +15,7 @@ from safeloop.ledger import Ledger
 from safeloop.ledger.reader import LedgerReader
 from safeloop.ledger.trust import load_trust
 from safeloop.review.auditing.audit import audit
+from tests.forked import Forked
 from tests.ledger.making import add, private_mounts, python, run_mounted, state_of, verified_rows
 
 MOUNTS = pytest.mark.skipif(not private_mounts(), reason="this process may not mount anything")
@@ -52,16 +51,13 @@ def keys(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def stopped(path: Path, keys: Path, point: str) -> Iterator[subprocess.Popen[str]]:
+def stopped(path: Path, keys: Path, point: str) -> Iterator[Forked]:
     """Have a writer that stands still at a point of its append; it is killed at the end, if it still lives."""
     with python(STOP_AT, path, keys, point) as process:
         assert process.stdout is not None
         while process.stdout.readline() != "stopped\n":
             assert process.poll() is None
-        # It has said so, and is about to: whoever woke it now would do so too early.
-        halted = os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-        assert halted is not None
-        assert halted.si_code == os.CLD_STOPPED
+        process.wait_until_stopped()  # it has said so, and is about to: whoever woke it now would do so too early
         try:
             yield process
         finally:

@@ -14,7 +14,7 @@ from safeloop.review.auditing.verdict import AuditReport
 from tests.ledger.making import add, python, state_of, verified_rows
 
 WRITERS = 8
-SECONDS = 120.0 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 8.0
+SECONDS = 120.0 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 5.0
 
 # One process forks the writers, because to start Python takes longer than most of them live.
 STORM = """

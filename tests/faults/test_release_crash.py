@@ -1,7 +1,8 @@
 """A release that dies at every step it takes, and is then repeated.
 
-One process of its own prepares a ledger and forks a child per step; the child kills itself with SIGKILL at its k-th
-touch of the file system, until one comes through. What the test sees are the facts that it noted after each death.
+One process of its own prepares a ledger, puts a copy of it in the same place for each step, and forks a child there;
+the child kills itself with SIGKILL at its k-th touch of the file system, until one comes through. What the test sees
+are the facts that it noted after each death.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,14 +39,18 @@ OLD = {"old.md": b"an earlier release"}
 class Scene:
     """A ledger with accepted sessions, of which one is to be released."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, session: str = "") -> None:
         self.path, self.keys, self.out = folder / "ledger.db", folder / "keys", folder / "out"
-        self.out.mkdir()
+        self.out.mkdir(parents=True, exist_ok=True)
         self.ledger = Ledger(self.path, keys=self.keys)
         self.surface = ReviewSurface(self.path, self.path, keys=self.keys, create=False)
+        self.session = session or self.begun()
+
+    def begun(self) -> str:
+        """Trust the reviewer; return the session to be released."""
         public = sshsig.PublicKey(sshsig.PLAIN, PRIVATE.public_key().public_bytes_raw()).openssh
         add_reviewer(self.keys / "self", ALICE, public)
-        self.session = self.accepted(FILES)
+        return self.accepted(FILES)
 
     def accepted(self, files: dict[str, bytes]) -> str:
         builder = SessionBuilder(self.ledger).spec().open().turn()
@@ -94,13 +100,16 @@ def die_at(step: int) -> None:
 
 
 def crash_everywhere(folder: Path, *, force: bool) -> None:
-    scene = Scene(folder)
+    place, kept = folder / "scene", folder / "kept"
+    scene = Scene(place)
+    session, to = scene.session, scene.out / "out"
+    if force:
+        scene.release(to, force=False, session=scene.accepted(OLD))
+    scene.ledger.close()
+    place.rename(kept)
     for step in count(1):
-        to = scene.out / f"out-{step}"
-        # A bundle proves every row from the close to its release: one of a session that was released often is larger.
-        scene.session = scene.accepted(FILES)
-        if force:
-            scene.release(to, force=False, session=scene.accepted(OLD))
+        shutil.copytree(kept, place)
+        scene = Scene(place, session)
         child = os.fork()
         if child == 0:
             die_at(step)
@@ -115,6 +124,8 @@ def crash_everywhere(folder: Path, *, force: bool) -> None:
         print(json.dumps(facts))
         if status == 0:
             return
+        scene.ledger.close()
+        shutil.rmtree(place)
 
 
 def repeat(scene: Scene, to: Path, facts: dict[str, Any], *, force: bool) -> None:

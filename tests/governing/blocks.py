@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import itertools
+import runpy
+import sys
 
 import anthropic
 
@@ -12,6 +14,7 @@ from safeloop.ledger.keys import default_folder
 from safeloop.ledger.reader import LedgerReader
 from safeloop.ledger.trust import load_trust
 from safeloop.review.auditing.audit import audit
+from tests.forked import Forked
 from tests.loop.playing import SILENT, spec_of
 from tests.servers.anthropic_server import AnthropicServer
 
@@ -82,3 +85,18 @@ def audited(ledger):
     with LedgerReader(ledger.db_path) as reader:
         report = audit(reader, trust, state=None)
     return [(each.rule.value, each.row, each.message) for each in report.findings]
+
+
+def begun(file, folder, environment, *arguments):
+    """Begin a program of a file in a process that has the SDK already: its import takes most of two seconds."""
+    beginning = {**environment, "PYTHONWARNINGS": "error"}
+    return Forked("tests.governing.blocks", (str(file), *arguments), folder, beginning, text=True)
+
+
+def prepare():
+    """Nothing: what this module imports is all that it takes."""
+
+
+def main():
+    file, *sys.argv[1:] = sys.argv[1:]
+    runpy.run_path(file, run_name="__main__")

@@ -1,5 +1,6 @@
 """What does not fit, or cannot be bounded, is refused before anything is sent, and refused like the loop."""
 
+import contextlib
 import json
 
 import anthropic
@@ -24,6 +25,7 @@ from tests.governing.blocks import (
 )
 from tests.loop.playing import spec_of
 from tests.servers.anthropic_server import AnthropicServer, message, text, usage
+from tests.servers.faults import Fault
 
 LONG = "x" * 4000
 PRICES = parse_prices(f'[[price]]\nmodel = "{MODEL}"\ninput_usd = "1"\noutput_usd = "10"\n')
@@ -82,8 +84,6 @@ def test_a_breach_that_the_code_swallows_is_still_one_and_ends_the_asking(ledger
 @pytest.mark.parametrize("retries", [0, 5])
 def test_a_refusal_is_never_retried_by_the_sdk(ledger, retries):
     """Raised `from` an error of the SDK it would be: the ceiling is met after a failed attempt, within one call."""
-    from tests.servers.faults import Fault
-
     script = [Fault.status(500)] * 9
     with pytest.raises(CircuitBreakerError) as refused:
         with governed(ledger, script, breaker=limits(tokens=2500), max_wait_s=5) as (server, client):
@@ -95,8 +95,6 @@ def test_a_refusal_is_never_retried_by_the_sdk(ledger, retries):
 
 
 def test_the_sdks_own_retries_are_off_even_where_the_code_turns_them_on(ledger):
-    from tests.servers.faults import Fault
-
     with pytest.raises(anthropic.BadRequestError):
         with governed(ledger, [Fault.status(400, headers={"x-should-retry": "true"})] * 9) as (server, client):
             client.with_options(max_retries=5).messages.create(**ASKED)
@@ -189,13 +187,34 @@ def test_a_document_that_bytes_do_not_bound_is_counted(ledger):
 
 
 def test_a_document_that_cannot_be_counted_is_refused(ledger):
-    from tests.servers.faults import Fault
-
     content = [{"type": "document", "source": {"type": "url", "url": "https://x/y.pdf"}}]
     with pytest.raises(RunFailed, match="no bound covers"):
         with governed(ledger, ["hi"], counted=Fault.status(404)) as (server, client):
             client.messages.create(**{**ASKED, "messages": [{"role": "user", "content": content}]})
     assert server.posts == []
+
+
+@pytest.mark.parametrize(("status", "allowed", "bound"), [
+    (404, True, "estimate"), (404, False, None), (500, True, None), (529, True, None),
+])  # fmt: skip
+def test_an_estimate_is_made_only_where_the_server_has_no_counter_and_it_is_allowed(ledger, status, allowed, bound):
+    asked = asking("x" * 4_000, max_tokens=1_000)
+    with contextlib.ExitStack() as stack:
+        if bound is None:
+            stack.enter_context(pytest.raises(CircuitBreakerError, match="token_ceiling"))
+        with governed(ledger, ["hi"], counted=Fault.status(status), breaker=limits(tokens=3_000),
+                      allow_estimates=allowed) as (server, client):  # fmt: skip
+            client.messages.create(**asked)
+    assert [row.data["bound"] for row in rows(ledger, "intent")] == ([bound] if bound else [])
+    assert len(server.posts) == len(rows(ledger, "intent"))
+
+
+def test_an_async_estimate_is_the_same(ledger):
+    async def work(client, _server):
+        await client.messages.create(**asking("x" * 4_000, max_tokens=1_000))
+
+    run_async(ledger, ["hi"], work, counted=Fault.status(404), breaker=limits(tokens=3_000), allow_estimates=True)
+    assert only(ledger, "intent")["bound"] == "estimate"
 
 
 def test_the_thinking_budget_is_never_changed_to_fit(ledger):

@@ -1,9 +1,6 @@
 """A block that is entered again goes on where it stopped, and no counter is back at zero."""
 
 import os
-import signal
-import subprocess
-import sys
 import textwrap
 import time
 
@@ -12,7 +9,7 @@ import pytest
 import safeloop
 from safeloop.errors import CircuitBreakerError, LedgerError, SettingError, Suspended
 from safeloop.loop import AgentLoop, left_behind
-from tests.governing.blocks import ASKED, asking, audited, client_of, governed, kinds, limits, only, rows
+from tests.governing.blocks import ASKED, asking, audited, begun, client_of, governed, kinds, limits, only, rows
 from tests.loop.playing import Player, breaker, reply, spec_of
 from tests.servers.anthropic_server import AnthropicServer, message, text, usage
 from tests.servers.faults import Fault
@@ -79,12 +76,12 @@ def test_a_killed_process_leaves_what_is_in_doubt_charged(ledger, tmp_path):
             inside.messages.create(**ASKED)
     """)
     with AnthropicServer(["hi", Fault.stall()]) as server:
-        process = subprocess.Popen([sys.executable, "-c", program, server.url, str(ledger.db_path)], cwd=os.getcwd())
-        while len(server.posts) < 2:
-            assert process.poll() is None
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        (tmp_path / "program.py").write_text(program)
+        with begun(tmp_path / "program.py", tmp_path, os.environ, server.url, str(ledger.db_path)) as process:
+            while len(server.posts) < 2:
+                assert process.poll() is None
+                time.sleep(0.02)
+            process.kill()
     assert kinds(ledger)[-1] == "intent"
     with governed(ledger, ["hi"]) as (_, client):
         client.messages.create(**ASKED)
@@ -125,7 +122,7 @@ def test_no_loop_goes_on_with_a_programs_session_and_no_program_with_a_loops(led
     for going_on in (loop.resume, lambda: left_behind(ledger, "s")):
         with pytest.raises(LedgerError, match="led by a program of its own") as refused:
             going_on()
-        assert refused.value.hint == "run that program again"
+        assert refused.value.hint == "run that program again, or end it: safeloop close s"
     looped = AgentLoop(spec_of("l"), breaker(), ledger, Player(KeyboardInterrupt()), "claude-sonnet-5-5")
     with pytest.raises(KeyboardInterrupt):
         looped.run("x")
@@ -140,8 +137,9 @@ def test_no_loop_continues_a_programs_session(ledger):
         with governed(ledger, ["hi"], breaker=limits(turns=1)) as (_, client):
             client.messages.create(**ASKED)
             client.messages.create(**ASKED)
-    with pytest.raises(LedgerError, match="led by a program of its own"):
+    with pytest.raises(LedgerError, match="led by a program of its own") as refused:
         AgentLoop(spec_of("n"), breaker(), ledger, Player(reply("done")), "m").continue_from("s")
+    assert refused.value.hint == "run that program again", "it is closed already"
 
 
 def test_a_session_that_a_ceiling_stopped_and_nobody_closed_does_not_go_on(ledger):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from safeloop.ledger.reader import LedgerReader
 from safeloop.ledger.rows import NO_ROW, parse_row
 from safeloop.ledger.site import open_site, real_path
 from safeloop.ledger.state import State, read_state
+from tests.forked import Forked
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 ROOT = Path(__file__).parent.parent.parent
@@ -79,14 +81,25 @@ def state_of(path: Path, keys: Path) -> State:
     return state
 
 
-def python(code: str, *arguments: object, measured: bool = True) -> subprocess.Popen[str]:
+def python(code: str, *arguments: object, measured: bool = True) -> Forked:
     """Start a Python that runs `code` with `sys.argv[1:]` as given; unmeasured, coverage keeps its hands off it."""
-    command = [sys.executable, "-W", "error", "-c", code, *(str(argument) for argument in arguments)]
     environment = {key: value for key, value in os.environ.items() if measured or not key.startswith("COVERAGE_")}
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.PIPE, text=True, cwd=ROOT,
-        env={**environment, "PYTHONPATH": str(ROOT)},
+    return Forked(
+        "tests.ledger.making", (code, *(str(argument) for argument in arguments)), ROOT,
+        {**environment, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}, pipes=("stdin", "stdout", "stderr"), text=True,
     )
+
+
+def prepare() -> None:
+    """Import what most of such code needs."""
+    for name in ("safeloop.ledger.upkeep.erasing", "safeloop.ledger.upkeep.backup", "safeloop.review.auditing.audit"):
+        importlib.import_module(name)
+
+
+def main() -> None:
+    """Run the code that is the first argument."""
+    code, *sys.argv[1:] = sys.argv[1:]
+    exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
 
 
 def run(code: str, *arguments: object, expect: int = 0, measured: bool = True) -> str:

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from safeloop.errors import LedgerError
 from safeloop.ledger import Ledger
 from safeloop.ledger.charges import Held
 from safeloop.ledger.reader import LedgerReader
 from safeloop.spec import Ceilings
+from tests.attacks.tables import earlier, make_again
 from tests.breaker.family import DOLLARS, House, in_doubt, reconcile
 
 NONE = Ceilings()
@@ -106,16 +108,19 @@ def test_charges_go_the_way_of_their_rows(house):
     assert charged(house, "2026-11-21T07") == (500, 0, 1)
 
 
-def test_a_ledger_without_these_tables_is_refused_in_words(house, tmp_path):
-    import sqlite3
-
-    from safeloop.errors import LedgerError
-
+def test_a_ledger_of_a_time_before_these_tables_is_refused_in_words_and_left_as_it_is(house, tmp_path):
+    """It is not filled in: figures that appear out of nothing are what an audit looks for."""
+    house.open("s", NONE)
+    house.ask("s", NONE, 300, wanted=200)
     house.ledger.close()
-    with sqlite3.connect(tmp_path / "ledger.db", isolation_level=None) as sql:
-        sql.execute("DROP TABLE hour")
-    with pytest.raises(LedgerError, match="the schema is not the format's"):
-        Ledger(tmp_path / "ledger.db", keys=tmp_path / "keys")
+    path = tmp_path / "ledger.db"
+    make_again(path, earlier(path))
+    before = path.read_bytes()
+    for create in (True, False):
+        with pytest.raises(LedgerError, match="the schema is not the format's"):
+            Ledger(path, keys=tmp_path / "keys", create=create)
+    assert path.read_bytes() == before
+    assert [words.partition(":")[0] for words in house.findings()] == ["schema"], "its rows are judged as ever"
 
 
 def test_children_are_found_by_their_parent_and_nobody_elses(house):

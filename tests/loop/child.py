@@ -1,10 +1,12 @@
-"""Programs that are run as processes of their own, to be signalled and killed: `python -m tests.loop.child ...`.
+"""Programs that are run as processes of their own, to be signalled and killed: `python -m tests.loop.child ...`,
+or forked from one that has all this imported.
 
 Each says on its standard output when it has reached the place that the test waits for, and at the end what came of
 the run, as one line of JSON.
 """
 
 import contextlib
+import importlib
 import json
 import os
 import resource
@@ -21,6 +23,7 @@ from safeloop.loop import AgentLoop
 from safeloop.loop.events import Closed, Replied, Waiting
 from safeloop.loop.lock import held
 from safeloop.tools import ToolRegistry, file_tools
+from tests.forked import Forked
 from tests.loop.playing import Player, breaker, call, loop_of, reply, spec_of, usage
 
 ROOT = Path(__file__).parents[2]
@@ -28,11 +31,15 @@ LONGEST_S = 60
 
 
 class Child:
-    """One such process; the `with` block ends it."""
+    """One such process; the `with` block ends it. It is forked, unless it is begun in another environment."""
 
-    def __init__(self, name, *arguments, **options):
-        words = [sys.executable, "-m", "tests.loop.child", name, *map(str, arguments)]
-        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT, **options)
+    def __init__(self, name, *arguments, env=None):
+        words = (name, *map(str, arguments))
+        if env is None:
+            self.process = Forked("tests.loop.child", words, ROOT, os.environ, pipes=("stdout",), text=True)
+        else:
+            command = [sys.executable, "-m", "tests.loop.child", *words]
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=env)
         self._watchdog = threading.Timer(LONGEST_S, self.process.kill)
 
     def __enter__(self):
@@ -100,7 +107,7 @@ def call_fails(ledger):
 
 
 def sdk_call(ledger, url, grace_s):
-    from safeloop.models.anthropic import AnthropicClient  # the SDK takes most of a second to import
+    from safeloop.models.anthropic import AnthropicClient
 
     loop = loop_of(ledger, AnthropicClient(api_key="k", base_url=url), grace_s=float(grace_s))
     say("calling")
@@ -270,6 +277,10 @@ def holds(_ledger, path):
     with held(Path(path), "it"):
         say("holding")
         signal.pause()
+
+
+def prepare():
+    importlib.import_module("safeloop.models.anthropic")  # the SDK takes most of a second to import
 
 
 def main():

@@ -7,10 +7,12 @@ exit status of each life, as a line of JSON.
 """
 
 import contextlib
+import gc
 import json
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 from safeloop.errors import Suspended
@@ -19,6 +21,7 @@ from safeloop.loop import AgentLoop
 from safeloop.models.anthropic import AnthropicClient, AnthropicMessages
 from safeloop.tools import ToolRegistry, file_tools
 from tests.loop.playing import breaker, spec_of
+from tests.servers.anthropic_server import AnthropicServer
 
 LONGEST_S = 60
 TASK = "do it"
@@ -86,7 +89,17 @@ def live(path, url, effects, last, *, resumes):
         loop.resume() if resumes else loop.run(TASK)
 
 
+def rehearse():
+    """Play a session to its end, so that what the SDK imports only when it is used is there for every life."""
+    with tempfile.TemporaryDirectory() as folder, AnthropicServer(["done"]) as server:
+        with contextlib.closing(Ledger(Path(folder, "l.db"), keys=Path(folder, "keys"))) as ledger:
+            loop_at(ledger, server.url, Path(folder, "effects")).run(TASK)
+    gc.collect()
+    gc.freeze()
+
+
 def main():
+    rehearse()
     for line in sys.stdin:
         job = json.loads(line)
         os.environ["SAFELOOP_KEYS"] = job["keys"]

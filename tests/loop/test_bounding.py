@@ -3,11 +3,15 @@
 import anthropic
 import pytest
 
+from safeloop.breaker.pricing import parse_prices
 from safeloop.errors import RunFailed
 from safeloop.models import ScriptedClient
+from safeloop.models.anthropic import AnthropicClient
+from safeloop.models.openai import OpenAIClient
 from safeloop.tools import ToolRegistry
-from tests.loop.playing import Counting, Player, call, kinds, loop_of, noting, only, reply, rows_of, usage
+from tests.loop.playing import Counting, Player, call, kinds, loop_of, noting, only, reply, rows_of, spec_of, usage
 from tests.servers.anthropic_server import AnthropicServer, Fault
+from tests.servers.openai_server import OpenAIServer
 
 LONG = "x" * 4_000  # at most 4,000 tokens by its bytes, a thousand by an honest count
 ELSEWHERE = {"type": "document", "source": {"type": "url", "url": "https://example.com/book.pdf"}}
@@ -103,10 +107,10 @@ def test_a_counter_that_changes_the_request_changes_nothing(ledger):
     def vandal(request):
         request["messages"].clear()
         request["tools"].clear()
-        raise ValueError
+        return 1_500
 
     client = Counting(vandal, reply("done"))
-    loop_of(ledger, client, tokens=4_000, tools=noting([]), allow_estimates=True).run(LONG)
+    loop_of(ledger, client, tokens=4_000, tools=noting([])).run(LONG)
     assert (client.asked[0]["messages"][0]["content"], len(client.asked[0]["tools"])) == (LONG, 3)
     assert only(ledger, "intent").data["reserved_tokens"] > 1_500 + 1_024
 
@@ -144,6 +148,32 @@ def test_no_estimate_is_made_for_a_client_that_may_be_billed_unless_the_operator
 def test_an_estimate_where_it_is_allowed_is_named_as_one(ledger, client, more):
     assert loop_of(ledger, client, tokens=3_000, **more).run(LONG).success
     assert only(ledger, "intent").data["bound"] == "estimate"
+
+
+@pytest.mark.parametrize("counted", [Fault.status(500), Fault.status(529), Fault.drip_headers()])
+def test_a_counter_that_fails_is_no_reason_for_an_estimate_even_where_one_is_allowed(ledger, counted):
+    with AnthropicServer(["done"], counted=counted) as server:
+        with AnthropicClient(api_key="k", base_url=server.url, deadline_s=0.5) as client:
+            result = loop_of(ledger, client, tokens=3_000, allow_estimates=True).run(LONG)
+        assert (result.breach_reason, server.posts) == ("token_ceiling", [])
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_a_server_that_says_it_has_no_counter_has_none(ledger, status):
+    with AnthropicServer(["done"], counted=Fault.status(status)) as server:
+        assert loop_of(ledger, sdk(server), tokens=3_000, allow_estimates=True).run(LONG).success
+    assert only(ledger, "intent").data["bound"] == "estimate"
+
+
+def test_estimates_are_allowed_by_default_only_where_the_operators_price_is_zero(ledger):
+    for session, rate, bound in (("a", "0", "estimate"), ("b", "0.000001", None)):
+        price = parse_prices(f'[[price]]\nmodel = "local"\ninput_usd = "{rate}"\noutput_usd = "0"\n')
+        with OpenAIServer(["done"]) as server, OpenAIClient(server.base_url) as client:
+            result = loop_of(
+                ledger, client, spec=spec_of(session), model="local", tokens=3_000, prices=price
+            ).run(LONG)
+        found = [row.data["bound"] for row in rows_of(ledger, "intent", session)]
+        assert (result.success, found) == (bound is not None, [bound] if bound else [])
 
 
 def test_estimates_can_be_forbidden_for_a_client_that_costs_nothing(ledger):

@@ -6,9 +6,23 @@ import pytest
 
 from safeloop.breaker import CircuitBreaker
 from safeloop.errors import LedgerError
+from safeloop.ledger.upkeep.limiting import set_limits
 from safeloop.loop import AgentLoop
 from safeloop.loop.place import staging_path
-from tests.loop.playing import Player, breaker, call, content_of, kinds, loop_of, noting, only, reply, rows_of, spec_of
+from tests.loop.playing import (
+    Player,
+    breaker,
+    call,
+    content_of,
+    kinds,
+    loop_of,
+    noting,
+    only,
+    reply,
+    rows_of,
+    spec_of,
+    usage,
+)
 from tests.loop.test_resuming import Busy, audited, file_loop
 
 __all__ = ["audited"]  # the fixture: here too an audit has nothing to say
@@ -45,6 +59,17 @@ def test_a_session_that_continues_another_can_itself_be_suspended_before_its_fir
     assert file_loop(ledger, last, spec=spec_of("u")).continue_from("t").outcome == "completed"
     assert [message["role"] for message in last.asked[0]["messages"]] == ["user", "assistant", "user", "assistant", "user"]
     assert only(ledger, "close", "u").data["file_count"] == 1
+
+
+def test_the_new_session_is_no_child_and_only_windows_span_both(ledger):
+    set_limits(ledger, {("hour", "tokens"): 9_000})
+    dear = reply("hm", stop_reason="max_tokens", counts=usage(10, 1_000))
+    assert loop_of(ledger, Player(dear), turns=2, tokens=5_000).run("do it").total_tokens == 2_020
+    result = loop_of(ledger, Player(dear), spec=spec_of("t"), turns=4, tokens=5_000).continue_from("s")
+    assert (result.breach_reason, result.turns, result.total_tokens) == ("turn_ceiling", 5, 4_040), "ceilings of its own"
+    last = loop_of(ledger, Player(dear), spec=spec_of("u"), turns=9, tokens=9_000).continue_from("t")
+    assert (last.outcome, last.reason.partition(":")[0]) == ("suspended", "window"), "but the hour is the same"
+    assert 6_060 + last.total_tokens <= 9_000
 
 
 def test_only_a_session_that_a_ceiling_stopped_is_continued(ledger):

@@ -1,4 +1,4 @@
-"""What becomes of each kind of reply (20-governor, Replies), through any client and through the real SDK."""
+"""What becomes of each kind of reply, through any client and through the real SDK."""
 
 import json
 

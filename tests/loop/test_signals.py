@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import inspect
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from safeloop.ledger import Ledger
-from safeloop.loop import Interrupted
+from safeloop.loop import AgentLoop, Interrupted
 from tests.loop.child import Child
 from tests.loop.playing import Player, kinds, loop_of, only, reply, rows_of
 from tests.servers.anthropic_server import AnthropicServer, Fault
@@ -218,3 +219,7 @@ def test_a_signal_before_the_request_leaves_costs_nothing(ledger):
     assert (raised.value.signal, client.asked) == (signal.SIGINT, [])
     attempt = only(ledger, "attempt").data
     assert (attempt["in_doubt"], attempt["charged_tokens"], attempt["error"]["class"]) == (False, 0, "Interrupted")
+
+
+def test_the_call_in_flight_has_ten_seconds_unless_somebody_says_otherwise():
+    assert inspect.signature(AgentLoop).parameters["grace_s"].default == 10

@@ -4,10 +4,12 @@ import threading
 
 import pytest
 
-from safeloop.errors import AttemptFailed
-from safeloop.loop import events
+from safeloop.breaker import CircuitBreaker
+from safeloop.errors import AttemptFailed, CircuitBreakerError
+from safeloop.loop import AgentLoop, events
+from safeloop.spec import Breach, Reason
 from safeloop.tools import Permission, ToolRegistry
-from tests.loop.playing import Player, call, kinds, loop_of, noting, only, reply, rows_of, spec_of
+from tests.loop.playing import SILENT, Player, call, kinds, loop_of, noting, only, reply, rows_of, spec_of
 
 
 def a_writer():
@@ -114,7 +116,26 @@ def test_a_breach_is_told_before_the_session_is_closed(ledger):
     told, result = drained(loop.stream("x"))
     assert names(told)[-2:] == ["Breached", "Closed"]
     assert (told[-2].reason, told[-2].turn) == ("turn_ceiling", 2)
+    assert told[-2].breach == Breach(Reason.TURNS, 1, 1, 1), "by how much, as the row says"
     assert result.breach_reason == "turn_ceiling"
+
+
+def test_a_batch_beyond_the_ceiling_on_calls_is_told_as_a_breach_too(ledger):
+    client = Player(reply(call("note"), call("note", call_id="t2"), stop_reason="tool_use"))
+    limits = CircuitBreaker(5, 15_000, tool_call_limit=1, **SILENT)
+    told, result = drained(AgentLoop(spec_of("s"), limits, ledger, client, tools=noting([])).stream("x"))
+    assert names(told)[-2:] == ["Breached", "Closed"]
+    assert told[-2].breach == Breach(Reason.TOOL_CALLS, 1, 0, 2)
+    assert told[-2].reason == result.breach_reason == "tool_ceiling"
+
+
+def test_of_a_check_of_the_breakers_own_only_the_reason_is_known(ledger):
+    class Strict(CircuitBreaker):
+        def check(self, turn_count, accumulated_tokens):
+            raise CircuitBreakerError("no_more", turn_count, accumulated_tokens)
+
+    told, _ = drained(AgentLoop(spec_of("s"), Strict(**SILENT), ledger, Player(reply("hi"))).stream("x"))
+    assert (told[-2].reason, told[-2].breach) == ("no_more", None)
 
 
 def test_a_wait_is_told(ledger):

@@ -14,9 +14,10 @@ from safeloop.errors import CircuitBreakerError, SettingError
 from safeloop.ledger import Ledger
 from safeloop.loop import DEFAULT_MODEL, AgentLoop, LoopResult
 from safeloop.loop.events import Closed, Replied, Reserved, Started, ToolRan, ToolRuns
-from safeloop.models import ScriptedClient
+from safeloop.models import OfflineAuditor, ScriptedClient
 from safeloop.spec import Ceilings, spend_of
 from tests.loop.playing import (
+    SILENT,
     Player,
     call,
     kinds,
@@ -116,6 +117,12 @@ def test_a_client_that_is_never_billed_costs_nothing_in_every_row(ledger):
     assert [row.data["reserved_microusd"] for row in rows_of(ledger, "intent")] == [0, 0]
     assert [row.data["cost_microusd"] for row in rows_of(ledger, "turn")] == [0, 0]
     assert only(ledger, "close").data["cost_microusd"] == 0
+
+
+def test_the_offline_auditor_costs_nothing_either_not_even_under_a_ceiling_on_cost(ledger):
+    nothing = CircuitBreaker(5, 60_000, cost_limit_usd="0", **SILENT)
+    result = AgentLoop(spec_of("s"), nothing, ledger, OfflineAuditor(), model="offline-auditor").run("audit <p>hi</p>")
+    assert (result.outcome, only(ledger, "close").data["cost_microusd"]) == ("completed", 0)
 
 
 def test_a_breach_is_a_row_and_a_result_and_nothing_is_sent(ledger):

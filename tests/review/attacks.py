@@ -13,6 +13,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from safeloop.review.auditing.verdict import AuditReport
 
 Sealed = tuple[bytes, bytes]
 OWN = "the state that the key folder holds"
+MOMENT = datetime.now(UTC)  # of every row of a governed session: no two of them are of different hours
 
 
 @dataclass
@@ -144,7 +146,7 @@ def make(folder: Path) -> tuple[Victim, Session, Session]:
 
 def governed(victim: Victim, name: str, task: bytes = b"find the faults") -> Session:
     """Run a whole session by hand, as a loop would: content for everything, manifests and all."""
-    with contextlib.closing(Ledger(victim.path, keys=victim.keys)) as ledger:
+    with contextlib.closing(Ledger(victim.path, keys=victim.keys, clock=lambda: MOMENT)) as ledger:
         spec = ledger.append(lambda view: [spec_draft(name)])[0]
         prompt, reply = ledger.content(task, TEXT), ledger.content(b'{"content":[]}', JSON)
         message = ledger.content(b"task: " + task, TEXT)

@@ -245,7 +245,10 @@ class _Connection(socketserver.StreamRequestHandler):
         while (header := self.rfile.readline().decode("latin-1").strip()) != "":
             name, _, value = header.partition(":")
             headers[name.lower()] = value.strip()
-        raw = self.rfile.read(int(headers.get("content-length", "0")))
+        length = int(headers.get("content-length", "0"))
+        raw = self.rfile.read(length)
+        if len(raw) < length:
+            return None  # a client that left while it was speaking
         return Seen(line[0], line[1], headers, json.loads(raw) if raw else None, raw)
 
     def _answer(self, seen: Seen) -> None:

@@ -37,8 +37,11 @@ def tool(book: Book, session: Session, row: Row) -> None:
         return
     if announced is None:
         tool_call(book, session, row)
-    if permission != "read" and (announced is None or any(announced.data[key] != data[key] for key in SAME)):
-        book.fail(row, "call", "ran without such a call row before it")
+    is_limited = any("tool_calls" in one.ceilings for one in (session, *session.ancestors))
+    if announced is None and (is_limited or permission != "read"):
+        book.fail(row, "call", "ran without a call row before it")
+    elif permission != "read" and announced and any(announced.data[key] != data[key] for key in SAME):
+        book.fail(row, "call", "ran otherwise than its call row says")
     was_refused = is_refused and decision is not None and decision.data["decision"] != "granted"
     if permission == "destructive" and not was_refused and not (decision and _holds(book, decision, row)):
         book.fail(row, "approval", "destructive, and no approval of this call holds")

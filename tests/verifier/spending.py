@@ -84,11 +84,18 @@ def reconcile(book: Book, row: Row) -> None:
 
 
 def tool_call(book: Book, session: Session, row: Row) -> None:
-    """Count a call, or a read that ran."""
+    """Count a call, or a read that ran without one, here and in every ancestor."""
     session.tool_calls += 1
-    most = session.ceilings.get("tool_calls")
-    if most is not None and session.tool_calls > most:
-        book.fail(row, "ceiling", "beyond the ceiling of tool_calls")
+    if not (book.is_lost and session.children):  # what a child's lost rows called is not known
+        _too_many_calls(book, session, row, "ceiling")
+    for one in [] if book.is_lost else session.ancestors:
+        _too_many_calls(book, one, row, "parent")
+
+
+def _too_many_calls(book: Book, session: Session, row: Row, rule: str) -> None:
+    made = sum(one.tool_calls for one in session.family)
+    if made > session.ceilings.get("tool_calls", made):
+        book.fail(row, rule, "beyond the ceiling of tool_calls")
 
 
 def _end_results(session: Session) -> None:

@@ -4,11 +4,17 @@ import contextlib
 import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.verifier import page
 from tests.verifier.findings import WHOLE, Refused, Report
 
 APPLICATION = 0x534C4C47
+INDEXES = (
+    ("row_session", ("session_id", "n"), "1"), ("row_kind", ("kind",), "1"),
+    ("row_parent", ("parent",), "parent IS NOT NULL"),
+)
+"""Name, columns, and which rows each must list."""
 
 
 @dataclass
@@ -18,6 +24,8 @@ class Stored:
     Attributes:
         rows: Position, body and signature of each; what is not stored as bytes is empty.
         nodes: Hashes by level and index.
+        charges: The lines of `hour` and of `held`, each value followed by its type; neither where the schema is not the
+            page's, or they cannot be read.
         has_tables: False if a view is where evidence should be; then nothing is read.
         is_whole: The file could be read to its end.
     """
@@ -25,6 +33,7 @@ class Stored:
     rows: list[tuple[int, bytes, bytes]] = field(default_factory=list)
     note: bytes = b""
     nodes: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    charges: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
     has_tables: bool = True
     is_whole: bool = True
 
@@ -63,6 +72,7 @@ def read(path: Path, report: Report) -> Stored:
                 stored.nodes = {(level, idx): digest for level, idx, digest in nodes}
             if is_intact:
                 _check_indexes(db, report)
+                _read_charges(db, stored, report)
         except (sqlite3.Error, OverflowError) as error:
             stored.is_whole = False
             report.fail(stored.rows[-1][0] + 1 if stored.rows else 0, "file", f"cannot be read to its end: {error}")
@@ -104,17 +114,28 @@ def _evidence(db: sqlite3.Connection, stored: Stored, report: Report) -> None:
 
 def _check_indexes(db: sqlite3.Connection, report: Report) -> None:
     """Look up each row by each index, which is safe once the schema is the page's."""
-    for index, columns in (("row_session", ("session_id", "n")), ("row_kind", ("kind",))):
-        where = " AND ".join(f"{name} IS ?" for name in columns)
-        rows = db.execute(f"SELECT idx, {', '.join(columns)} FROM row NOT INDEXED").fetchall()
+    for index, columns, listed_where in INDEXES:
+        where = " AND ".join((*(f"{name} IS ?" for name in columns), listed_where))
+        rows = db.execute(f"SELECT idx, {', '.join(columns)} FROM row NOT INDEXED WHERE {listed_where}").fetchall()
         query = f"SELECT idx FROM row INDEXED BY {index} WHERE {where}"
         hidden = [idx for idx, *values in rows if (idx,) not in db.execute(query, [*map(_text, values)]).fetchall()]
         if hidden:
             report.fail(min(hidden), "derived", f"{index} does not lead to {len(hidden)} rows")
-        walk = f"SELECT {columns[0]} FROM row INDEXED BY {index} ORDER BY {columns[0]}"
+        walk = f"SELECT {columns[0]} FROM row INDEXED BY {index} WHERE {listed_where} ORDER BY {columns[0]}"
         listed = db.execute(f"SELECT count(*) FROM ({walk})")
         if listed.fetchone() != (len(rows),):
             report.fail(WHOLE, "derived", f"{index} does not list as many rows as there are")
+
+
+def _read_charges(db: sqlite3.Connection, stored: Stored, report: Report) -> None:
+    try:
+        for table in ("hour", "held"):
+            columns = [name.decode() for _, name, *_ in db.execute(f"PRAGMA table_info({table})")]
+            pairs = ", ".join(f"{name}, typeof({name})" for name in columns)
+            stored.charges[table] = db.execute(f"SELECT {pairs} FROM {table}").fetchall()
+    except sqlite3.Error as error:
+        stored.charges.clear()
+        report.fail(WHOLE, "derived", f"what was charged cannot be read: {error}")
 
 
 def _text(value: object) -> object:

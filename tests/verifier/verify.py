@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.verifier import attest, chain, contents, heads, keyrows, order, place, rows, stored, trust
+from tests.verifier import attest, chain, charges, contents, heads, keyrows, order, place, rows, stored, trust
 from tests.verifier.findings import WHOLE, Report
 from tests.verifier.rows import Row
 from tests.verifier.session import Book
@@ -37,6 +37,7 @@ def verify(ledger: Path, pins: Path, state: Path | None = None, checkpoints: tup
     contents.check(read, contents.read(ledger), report)
     attest.check(read, report)
     order.follow(Book(pinned, report), read)
+    charges.check(read, head.size if head else None, found, report)
     return report
 
 

@@ -71,8 +71,8 @@ class StoredBook:
         """Return a session's attempts in doubt."""
         return tuple(self._select("WHERE session = ? AND attempt IS NOT NULL", session))
 
-    def charged_in(self, hour: str) -> tuple[int, int, int] | None:
-        """Return tokens, micro-dollars and sessions of one hour, if it is listed."""
+    def charged_in(self, hour: str) -> tuple[Any, Any, Any] | None:
+        """Return tokens, micro-dollars and sessions of one hour, whatever they are, if it is listed."""
         found = next(self._stream("SELECT tokens, microusd, sessions FROM hour WHERE hour = ?", hour), None)
         return None if found is None else (found[0], found[1], found[2])
 

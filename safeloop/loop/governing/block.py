@@ -19,6 +19,7 @@ from safeloop.loop.governing.session import GovernedSession
 from safeloop.loop.waiting import MAX_WAIT_S, check_max_wait
 from safeloop.models import is_anthropic_client
 from safeloop.models.address import shown_address
+from safeloop.models.deadline import check_deadline
 from safeloop.models.wrap import check_readable
 from safeloop.spec import SpecResult
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from safeloop.loop.governing.middleware import GovernedAttempts
 
 _C = TypeVar("_C")
+DEADLINE_S = 600.0
 _HINT = "any other client can be given to AgentLoop"
 
 
@@ -47,8 +49,10 @@ class govern(Generic[_C]):  # noqa: N801 - used like a function
         parent: The session that this one is a child of: what is spent here counts there too.
         clamp: Lower a request's `max_tokens` to what is left, as long as that is a useful answer. False refuses.
         allow: Names of what nothing bounds and may be asked for all the same: `web_search_20250305`, `fallbacks`, ...
-        allow_estimates: Bound by an estimate what neither bytes nor the provider's counter bound.
+        allow_estimates: Bound by an estimate what bytes do not bound, where the server has no counter.
         max_wait_s: All waits of one request together, in seconds; a longer one is `Suspended`.
+        deadline_s: Seconds that one attempt may take in all, the time in which its reply is read included, whatever
+            the client's own timeouts; above 0, at most a day.
         prices: The operator's own prices, before the published ones.
         on_event: Told of every step, in the thread that takes it.
 
@@ -70,6 +74,7 @@ class govern(Generic[_C]):  # noqa: N801 - used like a function
         allow: Iterable[str] = (),
         allow_estimates: bool = False,
         max_wait_s: float = MAX_WAIT_S,
+        deadline_s: float = DEADLINE_S,
         prices: Iterable[Entry] = (),
         on_event: Listener = lambda _: None,
     ) -> None:
@@ -84,7 +89,8 @@ class govern(Generic[_C]):  # noqa: N801 - used like a function
                 hint="leave it out, or give the tools and the client to AgentLoop",
             )
         self._client = cast(Any, client)
-        self._terms = Terms(clamp, frozenset(allow), allow_estimates, check_max_wait(max_wait_s))
+        check_deadline(deadline_s)
+        self._terms = Terms(clamp, frozenset(allow), allow_estimates, check_max_wait(max_wait_s), deadline_s)
         self._prices, self._endpoint = tuple(prices), shown_address(str(self._client.base_url))
         self._session = GovernedSession(
             spec, breaker, ledger, task=spec.what_it_does if task is None else task, model=model,

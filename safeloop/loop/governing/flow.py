@@ -16,16 +16,18 @@ from safeloop.errors import AttemptFailed, RunFailed, Suspended
 from safeloop.loop.attempts import Again, Effort, GiveUp, Limits, Suspend, after_failure, after_full
 from safeloop.loop.events import Waiting
 from safeloop.loop.governing.asked import ESCAPE, THREAD, Asked
-from safeloop.loop.governing.session import GovernedSession, Ticket
+from safeloop.loop.governing.session import GovernedSession
+from safeloop.loop.governing.settling import Ticket
 from safeloop.spec import Reason
 
 _OWN_PAUSE_S = 0.02  # between looks at what other requests of this session give back
+NO_COUNTER = "no counter"
 _GIVEN_BACK = (Reason.TOKENS, Reason.COST)
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Ask the provider's counter; send back the count, or None."""
+    """Ask the provider's counter; send back the count, None if it failed, `NO_COUNTER` if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,14 @@ class Terms:
         allow: What nothing bounds and the operator lets pass, by name.
         allow_estimates: Bound by an estimate where nothing else does.
         max_wait_s: All waits of one request together.
+        deadline_s: What one attempt may take in all, the time in which its reply is read included.
     """
 
     clamp: bool
     allow: frozenset[str]
     allow_estimates: bool
     max_wait_s: float
+    deadline_s: float
 
 
 class Attempts:
@@ -96,7 +100,7 @@ class Attempts:
             failure = yield Send(ticket)
             if not isinstance(failure, AttemptFailed):
                 return
-            if self._session.left_s == 0:
+            if self._session.left_for(ticket) == 0:
                 continue  # the next reservation is refused, and says why
             decision = after_failure(
                 failure, self._effort, self._limits, chance=self._chance(), now=datetime.now(UTC)
@@ -144,8 +148,8 @@ class Attempts:
                 return decision
         if not self._counted:
             count = yield Count()
-            self._counted = (self._with_held(counted_bound(count)) if type(count) is int else None,)
-        closer = self._counted[0] or self._estimate()
+            self._counted = (self._estimate() if count == NO_COUNTER else self._count(count),)
+        closer = self._counted[0]
         if closer is not None and (last is None or closer.tokens < last.tokens):
             last = self._marked(closer)
         if last is None:
@@ -163,6 +167,9 @@ class Attempts:
             return None
         bound = bytes_bound(self._asked.request, self._session.lineage.before(self._asked))
         return None if bound is None else self._marked(self._with_held(bound))
+
+    def _count(self, count: object) -> Bound | None:
+        return self._with_held(counted_bound(count)) if type(count) is int else None
 
     def _estimate(self) -> Bound | None:
         bound = estimate_bound(self._asked.request) if self._terms.allow_estimates else None

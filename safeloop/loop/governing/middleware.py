@@ -17,18 +17,17 @@ import anyio
 import httpx2
 
 from safeloop.errors import AttemptFailed, RunFailed
-from safeloop.loop.governing.asked import COUNT, Asked, is_free, read_asked
-from safeloop.loop.governing.flow import Attempts, Count, Send, Step, Terms
-from safeloop.loop.governing.session import GovernedSession, Ticket
-from safeloop.models import failure_of, read_reply
-from safeloop.models.body import status_failure
-from safeloop.models.deadline import Lifeline, within
+from safeloop.loop.governing.asked import Asked, is_free, read_asked
+from safeloop.loop.governing.calls import Call
+from safeloop.loop.governing.flow import NO_COUNTER, Attempts, Count, Send, Step, Terms
+from safeloop.loop.governing.session import GovernedSession
+from safeloop.loop.governing.settling import Ticket
+from safeloop.models import lacks_counter
+from safeloop.models.deadline import DeadlineExceeded, Lifeline, within
 from safeloop.models.shapes import field
-from safeloop.models.tap import settle_read, tap
 from safeloop.models.transport import hook, linked
 from safeloop.models.usage import COUNT_LIMIT
 
-_REMEMBERED = 64
 CallNext = Callable[[Any], Any]
 AsyncCallNext = Callable[[Any], Awaitable[Any]]
 
@@ -50,7 +49,7 @@ class GovernedAttempts:
         asked = self._asked(request)
         if asked is None:
             return call_next(request)
-        call = _Call(self._session, asked, request)
+        call = Call(self._session, asked, request, self._terms.deadline_s)
         steps = Attempts(self._session, asked, self._terms, ("thread", threading.get_ident())).steps()
         answer: object = None
         while (step := _next(steps, answer)) is not None:
@@ -67,7 +66,7 @@ class GovernedAttempts:
         asked = self._asked(request)
         if asked is None:
             return await call_next(request)
-        call = _Call(self._session, asked, request)
+        call = Call(self._session, asked, request, self._terms.deadline_s)
         steps = Attempts(self._session, asked, self._terms, ("task", anyio.get_current_task().id)).steps()
         answer: object = None
         while (step := _next(steps, answer)) is not None:
@@ -94,10 +93,16 @@ class GovernedAttempts:
             )
         return read_asked(_body(request), clamp=self._terms.clamp)
 
-    def _send(self, call: _Call, ticket: Ticket, call_next: CallNext) -> AttemptFailed | None:
+    @property
+    def _left_s(self) -> float:
+        """Seconds that a count may take."""
+        left_s = self._session.left_s
+        return self._terms.deadline_s if left_s is None else min(left_s, self._terms.deadline_s)
+
+    def _send(self, call: Call, ticket: Ticket, call_next: CallNext) -> AttemptFailed | None:
         try:
-            sent, left_s = call.leaving(ticket), self._session.left_s
-            response = call_next(sent) if left_s is None else _within(left_s, lambda: call_next(sent))
+            sent = call.leaving(ticket)
+            response = _within(call.left_s(ticket), lambda: call_next(sent))
         except BaseException as error:  # noqa: BLE001 - settled, and raised again unless it is an Exception
             return call.failed(ticket, error)
         if not call.is_refused(response):
@@ -108,10 +113,10 @@ class GovernedAttempts:
         except httpx2.HTTPError as error:
             return call.refused(ticket, response, b"", error)
 
-    async def _send_async(self, call: _Call, ticket: Ticket, call_next: AsyncCallNext) -> AttemptFailed | None:
+    async def _send_async(self, call: Call, ticket: Ticket, call_next: AsyncCallNext) -> AttemptFailed | None:
         try:
             sent = call.leaving(ticket)
-            with anyio.fail_after(self._session.left_s):
+            with anyio.fail_after(call.left_s(ticket)):
                 response = await call_next(sent)
         except BaseException as error:  # noqa: BLE001 - settled, and raised again unless it is an Exception
             return call.failed(ticket, error)
@@ -123,95 +128,19 @@ class GovernedAttempts:
         except httpx2.HTTPError as error:
             return call.refused(ticket, response, b"", error)
 
-    def _count(self, call: _Call) -> int | None:
+    def _count(self, call: Call) -> int | str | None:
         try:
-            return _tokens(self._counter.post(cast_to=object, **call.counting()))
-        except Exception:  # noqa: BLE001 - a counter may fail in any way; then the bytes decide
-            return None
+            asked = call.counting()
+            return _tokens(_within(self._left_s, lambda: self._counter.post(cast_to=object, **asked)))
+        except Exception as error:  # noqa: BLE001 - a counter may fail in any way; then the bytes decide
+            return NO_COUNTER if lacks_counter(error) else None
 
-    async def _count_async(self, call: _Call) -> int | None:
+    async def _count_async(self, call: Call) -> int | str | None:
         try:
-            return _tokens(await self._counter.post(cast_to=object, **call.counting()))
-        except Exception:  # noqa: BLE001 - as above
-            return None
-
-
-class _Call:
-    """One call of the client's code, and what its last attempt has brought."""
-
-    def __init__(self, session: GovernedSession, asked: Asked, request: Any) -> None:
-        self._session, self._asked, self._request = session, asked, request
-        self._response: Any = None
-        self._error: Exception | None = None
-        self._has_left = False
-
-    def leaving(self, ticket: Ticket) -> Any:
-        """Return exactly the request that was reserved, about to be sent."""
-        self._response = self._error = None
-        self._has_left = False
-        self._session.leaving(ticket)
-        body = {**self._asked.body, "max_tokens": ticket.granted.max_tokens}
-        sent = self._request.copy(body=body)
-        self._has_left = True
-        return sent
-
-    def failed(self, ticket: Ticket, error: BaseException) -> AttemptFailed:
-        """Settle an attempt that raised; what is no `Exception` ends the call at once."""
-        if self._has_left and isinstance(error, Exception):
-            failure = failure_of(error)
-        else:
-            failure = AttemptFailed(
-                str(error), error_class=type(error).__name__, in_doubt=self._has_left, is_final=True
-            )
-        self._session.settle(ticket, failure)
-        if not isinstance(error, Exception):
-            raise error
-        self._error = error
-        return failure
-
-    def is_refused(self, response: Any) -> bool:
-        """Say whether the server answered with a status that is no success."""
-        answer = getattr(response, "http_response", None)
-        return isinstance(answer, httpx2.Response) and not answer.is_success
-
-    def answered(self, ticket: Ticket, response: Any) -> None:
-        """Settle an attempt by its answer, now or when it has been read."""
-        self._response = response
-        answer = getattr(response, "http_response", None)
-        if not isinstance(answer, httpx2.Response):
-            self._session.settle(ticket, read_reply(response))  # a middleware answered in the server's place
-        elif answer.is_closed:
-            settle_read(answer, lambda outcome: self._session.settle(ticket, outcome))
-        else:
-            tap(answer, lambda outcome: self._session.settle(ticket, outcome), self._session.left_s)
-
-    def refused(
-        self, ticket: Ticket, response: Any, body: bytes, error: httpx2.HTTPError | None = None
-    ) -> AttemptFailed:
-        """Settle an attempt by a status."""
-        answer = response.http_response
-        answer.headers["x-should-retry"] = "false"  # which the SDK obeys, whatever its `max_retries`
-        self._response, self._error = response, error
-        failure = status_failure(answer, body)
-        self._session.settle(ticket, failure)
-        return failure
-
-    def result(self, given_up: OrderedDict[str, Exception]) -> Any:
-        """Return the last attempt's answer, or raise what it raised."""
-        if self._error is None:
-            return self._response
-        given_up[str(self._request.options.idempotency_key)] = self._error
-        while len(given_up) > _REMEMBERED:
-            given_up.popitem(last=False)
-        raise self._error
-
-    def counting(self) -> dict[str, Any]:
-        """Return the arguments of a request to the counter."""
-        url, headers = self._request.url, self._request.headers
-        betas = {name: value for name, value in headers.items() if name.lower() == "anthropic-beta"}
-        query = url.partition("?")[2]
-        options = {"headers": betas, "params": dict(self._request.query_params or {})}
-        return {"path": f"{COUNT}?{query}" if query else COUNT, "body": self._asked.counted, "options": options}
+            with anyio.fail_after(self._left_s):
+                return _tokens(await self._counter.post(cast_to=object, **call.counting()))
+        except Exception as error:  # noqa: BLE001 - as above
+            return NO_COUNTER if lacks_counter(error) else None
 
 
 def _next(steps: Any, answer: object) -> Step | None:
@@ -223,9 +152,16 @@ def _next(steps: Any, answer: object) -> Step | None:
 
 
 def _within(seconds: float, work: Callable[[], Any]) -> Any:
-    """Do work with a deadline, in a thread of its own: no timeout ends a server that sends a byte now and then."""
+    """Do work with a deadline, in a thread of its own: no timeout ends a server that sends a byte now and then.
+
+    Raises:
+        TimeoutError: It took longer.
+    """
     lifeline = Lifeline()
-    return within(seconds, lambda: linked(lifeline, work), lifeline)
+    try:
+        return within(seconds, lambda: linked(lifeline, work), lifeline)
+    except DeadlineExceeded:
+        raise TimeoutError(f"the reply had not begun after {seconds:.3g} seconds") from None
 
 
 def _body(request: Any) -> object:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from safeloop.breaker import (
     FREE,
@@ -22,48 +22,29 @@ from safeloop.breaker import (
     Place,
     Price,
     Refused,
-    attempt_draft,
-    breach_draft,
-    check_open,
     reserve,
-    turn_draft,
 )
-from safeloop.errors import AttemptFailed, CircuitBreakerError, SettingError
-from safeloop.ledger import Draft, Ledger, View, visible
-from safeloop.ledger.content import JSON, TEXT
+from safeloop.errors import AttemptFailed, SettingError
+from safeloop.ledger import Ledger, visible
 from safeloop.ledger.site import MEMORY
 from safeloop.loop import place
-from safeloop.loop.closing import BREACHED, SUSPENDED, Ending, Product, close_session
-from safeloop.loop.events import Breached, Closed, Listener, Replied, Reserved, Started
+from safeloop.loop.closing import SUSPENDED, Ending, Product, close_session
+from safeloop.loop.events import Closed, Listener, Replied, Reserved, Started
 from safeloop.loop.governing.asked import Asked
+from safeloop.loop.governing.brake import Brake
 from safeloop.loop.governing.keeping import Kept
 from safeloop.loop.governing.lineage import Lineage
 from safeloop.loop.governing.returning import Standing, standing_of
+from safeloop.loop.governing.settling import Ticket, settle_attempt, settle_turn
 from safeloop.loop.lock import Runner, held, is_session_live
 from safeloop.loop.opening import Setting, open_session
 from safeloop.loop.resuming import resume_session
 from safeloop.models import Reply
-from safeloop.spec import Breach, SpecResult
+from safeloop.spec import SpecResult
 from safeloop.tools import ToolRegistry
 
 _PROBE_S = 0.25  # rides out another process that only asks whether the lock is held
 NO_MODEL = "none was asked"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ticket:
-    """An attempt whose intent is on disk and whose outcome is not.
-
-    Attributes:
-        owner: Who waits for it: a thread or a task.
-        started: When it was granted, on the monotonic clock.
-    """
-
-    place: Place
-    granted: Granted
-    asked: Asked
-    owner: object
-    started: float = field(default_factory=time.monotonic)
 
 
 class GovernedSession:
@@ -106,7 +87,7 @@ class GovernedSession:
         self._kept = Kept(ledger.content)
         self._tickets: set[Ticket] = set()
         self._turn = self._tokens = 0
-        self._breach: tuple[str, int, int] | None = None
+        self._brake = Brake(ledger, self.breaker, on_event)
         self._output: str | None = None
         self._is_open = self._is_closed = False
         self.lineage = Lineage()
@@ -141,7 +122,7 @@ class GovernedSession:
         with self._lock:
             if self._is_closed:
                 raise RuntimeError(f"session {self.id} is closed: its block was left, so nothing more is sent")
-            self._check_breach()
+            self._brake.check()
             model = asked.request.model
             if self._model not in (None, model):
                 raise self._other_model(str(self._model), model)
@@ -162,16 +143,16 @@ class GovernedSession:
         """
         with self._lock:
             self._runner.check()
-            self._check_breach()
+            self._brake.check()
             where = Place(self.id, turn or self._turn + 1, attempt, self._input_hash, self._elapsed_ms())
-            self._check_own(where)
+            self._brake.check_own(where, self._tokens)
             contents, fresh = self._kept.committed(asked)
             decision = reserve(
                 self._ledger.append, where, asked.request, bound, self.ceilings, contents,
                 price=self._price, final=final, is_live=lambda session: is_session_live(self._ledger.db_path, session),
             )
             if isinstance(decision, Refused) and final:
-                self._trip(where, decision.breach, decision.tokens)
+                self._brake.trip(where, decision.breach, decision.tokens)
             if not isinstance(decision, Granted):
                 return decision
             self._kept.mark(fresh)
@@ -194,11 +175,15 @@ class GovernedSession:
             if ticket not in self._tickets or not self._runner.is_here:
                 return
             self._tickets.discard(ticket)
-            took = round((time.monotonic() - ticket.started) * 1000)
-            if isinstance(outcome, Reply):
-                self._settle_turn(ticket, outcome, took)
-            else:
-                self._settle_attempt(ticket, outcome, took)
+            if isinstance(outcome, AttemptFailed):
+                row = settle_attempt(self._ledger, ticket, outcome, self._elapsed_ms()).data
+                self._tokens += row["charged_tokens"]
+                return
+            row = settle_turn(self._ledger, ticket, outcome, self._elapsed_ms(), self._price).data
+            self._tokens += row["token_delta"]
+            self._output = outcome.text or self._output
+            self.lineage.add(ticket.asked, outcome)
+            self.tell(Replied(self.id, ticket.place.turn, row["token_delta"], row["stop_reason"]))
 
     def waits_for_others(self, owner: object) -> bool:
         """Say whether somebody else's attempt at this session is under way, which may give something back."""
@@ -220,9 +205,26 @@ class GovernedSession:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds that the time ceiling leaves; None without one."""
+        """Seconds that the session's own time ceiling leaves; None without one."""
         limit = self.ceilings.elapsed_ms
         return None if limit is None else max(0.0, (limit - self._elapsed_ms()) / 1000)
+
+    def left_for(self, ticket: Ticket) -> float | None:
+        """Seconds that every time ceiling, its ancestors' too, leaves for an attempt; None without one."""
+        return ticket.granted.left_s(self._elapsed_ms())
+
+    def check_time(self, ticket: Ticket) -> None:
+        """Stop the session if its time is over, now that it has ended an attempt.
+
+        Raises:
+            CircuitBreakerError: It is; the breach is a row, and the banner was shown.
+        """
+        with self._lock:
+            if self._is_closed or not self._runner.is_here:
+                return
+            self._brake.check()
+            where = replace(ticket.place, elapsed_ms=self._elapsed_ms())
+            self._brake.check_time(where, self._tokens, self.ceilings)
 
     def close(self, ending: Ending) -> None:
         """Close the session, whose attempts without outcome are in doubt, and let go of its lock."""
@@ -234,10 +236,8 @@ class GovernedSession:
                 return  # it has not begun, and can begin another time
             self._open(self._model or NO_MODEL)
             self._tickets.clear()
-            if self._breach is not None:
-                ending = Ending(BREACHED, self._breach[0])
             row = close_session(
-                self._ledger, self.id, ending, Product(output=self._output), self._spec.criteria,
+                self._ledger, self.id, self._brake.ending or ending, Product(output=self._output), self._spec.criteria,
                 elapsed_ms=self._elapsed_ms(),
             )
         self.tell(Closed(self.id, row.data["outcome"], row.data["reason"]))
@@ -280,60 +280,6 @@ class GovernedSession:
             f"session {self.id} was opened for {visible(opened, 80)}, not {visible(asked, 80)}",
             hint="one session has one model: govern a client for the other under a spec of its own",
         )
-
-    def _check_breach(self) -> None:
-        if self._breach is not None:
-            raise CircuitBreakerError(*self._breach)
-
-    def _check_own(self, where: Place) -> None:
-        """Ask a breaker that has a check of its own, as the tutorial does before every call."""
-        if not self.breaker.has_own_check:
-            return
-        try:
-            self.breaker.check(where.turn, self._tokens)
-        except CircuitBreakerError as breach:
-            draft = breach_draft(where, breach.reason)
-            self._ledger.append(lambda _: (draft,))
-            self._note_breach(where.turn, breach.reason, self._tokens, None)
-            raise
-
-    def _trip(self, where: Place, breach: Breach, tokens: int) -> None:
-        self._note_breach(where.turn, breach.reason.value, tokens, breach)
-        self.breaker.trip(breach, where.turn, tokens)
-
-    def _note_breach(self, turn: int, reason: str, tokens: int, breach: Breach | None) -> None:
-        self._breach = reason, turn, tokens
-        self.tell(Breached(self.id, turn, tokens, reason, breach))
-
-    def _settle_turn(self, ticket: Ticket, reply: Reply, took: int) -> None:
-        response = self._ledger.content(reply.raw, JSON)
-        draft = turn_draft(
-            ticket.place, ticket.granted, usage=reply.usage, model=reply.model, stop_reason=reply.stop_reason,
-            response=response, execution_time_ms=took, elapsed_ms=self._elapsed_ms(), price=self._price,
-        )
-        self._append(draft)
-        tokens = draft.data["token_delta"]
-        self._tokens += tokens
-        self._output = reply.text or self._output
-        self.lineage.add(ticket.asked, reply)
-        self.tell(Replied(self.id, ticket.place.turn, tokens, draft.data["stop_reason"]))
-
-    def _settle_attempt(self, ticket: Ticket, failure: AttemptFailed, took: int) -> None:
-        words = (failure.detail or failure.message).encode("utf-8", "surrogatepass")
-        draft = attempt_draft(
-            ticket.place, ticket.granted, in_doubt=failure.in_doubt, error_class=failure.error_class,
-            status=failure.status, detail=self._ledger.content(words, TEXT), execution_time_ms=took,
-            elapsed_ms=self._elapsed_ms(),
-        )
-        self._append(draft)
-        self._tokens += draft.data["charged_tokens"]
-
-    def _append(self, draft: Draft) -> None:
-        def decide(view: View) -> tuple[Draft, ...]:
-            check_open(view, self.id)
-            return (draft,)
-
-        self._ledger.append(decide)
 
     def _elapsed_ms(self) -> int:
         return round((time.monotonic() - self._started) * 1000)

@@ -7,10 +7,11 @@ which nothing more can be charged is compared and forgotten.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple
 
 from safeloop.errors import LedgerError
-from safeloop.ledger import Row
+from safeloop.ledger import Row, visible
 from safeloop.ledger.charges import Held, post
 from safeloop.ledger.reader import LedgerReader
 from safeloop.review.auditing.findings import Finding, Rule, counted, finding
@@ -120,8 +121,8 @@ class ChargeCheck:
             yield finding(Rule.DERIVED, f"table hour lists {counted(excess, 'hour')} of which no row tells")
         if differing:
             session, n = differing[0]
-            words = f"table held misstates {counted(len(differing), 'intent')}, the first at n {n}"
-            yield finding(Rule.DERIVED, words, session=session)
+            words = f"table held misstates {counted(len(differing), 'intent')}, the first at n {visible(str(n))}"
+            yield finding(Rule.DERIVED, words, session=session if isinstance(session, str) else None)
 
     def _is_whole(self, end: int) -> bool:
         try:
@@ -138,16 +139,22 @@ class ChargeCheck:
             return
         if stored is None:
             self._wrong[hour] = "it is not listed"
-        elif stored != figures:
-            at = next(at for at in range(len(_UNITS)) if stored[at] != figures[at])
-            self._wrong[hour] = f"{stored[at]:,} {_UNITS[at]}, and its rows add up to {figures[at]:,}"
+        elif not _is_same(stored, figures):
+            at = next(at for at in range(len(_UNITS)) if not _is_same(stored[at:at + 1], figures[at:at + 1]))
+            said = f"{stored[at]:,} {_UNITS[at]}" if type(stored[at]) is int else f"{_UNITS[at]} that are no integer"
+            self._wrong[hour] = f"{said}, and its rows add up to {figures[at]:,}"
 
-    def _differing(self) -> Iterator[tuple[str, int]]:
+    def _differing(self) -> Iterator[tuple[object, object]]:
         """Yield session and place of what is kept otherwise than rows say, or not at all, or without any row."""
         left = dict(self._book.held)
         for stored in self._reader.everything_held():
             place = (stored[0], stored[1])
             held = left.pop(place, None)
-            if held is None or stored[2:] != (held.attempt, held.hour, held.tokens, held.microusd):
+            if held is None or not _is_same(stored, astuple(held)):
                 yield place
         yield from left
+
+
+def _is_same(stored: Sequence[object], made: Sequence[object]) -> bool:
+    """Say whether values are equal and of the same types: a real that equals an integer is another value to SQLite."""
+    return [(type(each), each) for each in stored] == [(type(each), each) for each in made]

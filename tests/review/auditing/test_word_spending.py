@@ -12,6 +12,8 @@ from safeloop.spec import ToolGrant
 from tests.review.auditing.loops import Book, Loop, judged
 from tests.review.sessions import CEILINGS
 
+LOOK = ("read_file", "read")
+
 
 def only(book: Book) -> tuple[str, int, str]:
     (found,) = judged(book)
@@ -128,11 +130,43 @@ def test_a_time_ceiling_is_held_and_the_clock_is_not_set_back() -> None:
 
 def test_tool_calls_are_counted_where_they_ran() -> None:
     book = Book()
-    loop = Loop(book).begin({"tool_calls": 2}).step().act("read_file", "read").act("nope", "read", error="E", ms=0)
+    loop = Loop(book).begin({"tool_calls": 2}).step().plan(*LOOK).act(*LOOK).act("nope", "read", error="E", ms=0)
     loop.plan().act(error="E")
     assert judged(book) == []
     loop.plan()
-    assert judged(book) == [("ceiling", 9, "is tool call 3 under the tool_ceiling of 2")]
+    assert judged(book) == [("ceiling", 10, "is tool call 3 under the tool_ceiling of 2")]
+
+
+def test_calls_of_descendants_count_in_every_ancestor_whatever_they_are_allowed_themselves() -> None:
+    book = Book()
+    Loop(book, "p").begin({"tool_calls": 9}).plan().act()
+    middle = Loop(book, "m").begin({"tool_calls": 2}, parent="p").plan().act()
+    low = Loop(book, "c").begin({}, parent="m").plan().act()
+    assert judged(book) == []
+    low.plan(*LOOK, name="c2").act(*LOOK, name="c2")
+    assert judged(book) == [("parent", 13, "of session m: is tool call 3 under the tool_ceiling of 2")]
+    middle.plan(name="c3")
+    assert judged(book)[1:] == [("ceiling", 15, "is tool call 4 under the tool_ceiling of 2")]
+
+
+def test_where_calls_are_limited_a_read_says_so_before_it_runs() -> None:
+    """Others of the family could not count it otherwise, until it is over."""
+    book = Book()
+    Loop(book, "free").begin({}).act(*LOOK)
+    Loop(book, "p").begin({"tool_calls": 9})
+    Loop(book, "c").begin({}, parent="p").act(*LOOK).act(*LOOK, error="E", ms=0)
+    assert judged(book) == [("call", 8, "read_file (read) ran without a call row before it")]
+
+
+def test_calls_in_a_family_of_which_a_row_is_missing_are_not_held_against_it() -> None:
+    book = Book()
+    Loop(book, "p").begin({"tool_calls": 1})
+    child = Loop(book, "c").begin({}, parent="p").plan()
+    alone = Loop(book, "a").begin({"tool_calls": 1}).plan().plan(name="c2")
+    child.plan(name="c2")
+    assert [(rule, row) for rule, row, _ in judged(book)] == [("ceiling", 9), ("parent", 10)]
+    assert [(rule, row) for rule, row, _ in judged(book, without=(5,))] == [("ceiling", 9)]
+    assert alone.asked == 0
 
 
 def test_three_errors_in_a_row_may_be_followed_by_another_try_and_four_not() -> None:

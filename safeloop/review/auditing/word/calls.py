@@ -1,7 +1,8 @@
 """Tool calls: which ran, which may have run, and what had to be written down and signed before.
 
 That a call did not run is believed only where nothing says otherwise: no `call` row, no time in its handler, an
-error. Whether a tool only reads is what the `open` row pinned, never what the `tool` row says of itself.
+error. Whether a tool only reads is what the `open` row pinned, never what the `tool` row says of itself. Where calls
+are limited, a read too is counted by the row that was written before it: sessions of one family race for what is left.
 """
 
 from __future__ import annotations
@@ -14,17 +15,21 @@ from safeloop.errors import VerificationError
 from safeloop.ledger import Row, encode, sshsig
 from safeloop.ledger.trust import APPROVAL_NAMESPACE, Trust
 from safeloop.review.auditing.findings import Finding, Rule, about
+from safeloop.review.auditing.word.scopes import too_many_calls
 from safeloop.review.auditing.word.states import Approval, Call, Governed
-from safeloop.spec import Reason, crossing
 
 _READ, _DESTRUCTIVE, _GRANTED = "read", "destructive", "granted"
 _SHARED = ("turn", "tool", "permission", "arguments")
 
 
-def begin(session: Governed, row: Row) -> Iterator[Finding]:
-    """Take in a `call` row."""
+def begin(session: Governed, row: Row, *, is_whole: bool) -> Iterator[Finding]:
+    """Take in a `call` row.
+
+    Args:
+        is_whole: Every row of the ledger was shown so far.
+    """
     session.calls[row.data["call"]] = Call(row.leaf, _facts(row))
-    yield from _counted(session, row)
+    yield from _counted(session, row, is_whole=is_whole)
 
 
 def decide(session: Governed, row: Row, trust: Trust) -> None:
@@ -35,8 +40,12 @@ def decide(session: Governed, row: Row, trust: Trust) -> None:
     )
 
 
-def outcome(session: Governed, row: Row) -> Iterator[Finding]:
-    """Take in a `tool` row."""
+def outcome(session: Governed, row: Row, *, is_whole: bool) -> Iterator[Finding]:
+    """Take in a `tool` row.
+
+    Args:
+        is_whole: Every row of the ledger was shown so far.
+    """
     data = row.data
     call = session.calls.pop(data["call"], None)
     approval = None if call is None else session.approvals.pop(call.leaf, None)
@@ -53,8 +62,8 @@ def outcome(session: Governed, row: Row) -> Iterator[Finding]:
         claimed = data["permission"]
         yield about(row, Rule.TOOL, f"{tool} is recorded as {claimed}, and the open row lists it as {pinned}")
     if call is None:
-        yield from _counted(session, row)
-    if pinned == _READ:
+        yield from _counted(session, row, is_whole=is_whole)
+    if pinned == _READ and (call is not None or not session.account.limits_calls()):
         return
     if call is None:
         yield about(row, Rule.CALL, f"{tool} ({pinned}) ran without a call row before it")
@@ -72,11 +81,15 @@ def _facts(row: Row) -> tuple[Any, ...]:
     return data["turn"], data["tool"], data["permission"], data["arguments"]["salted_sha256"]
 
 
-def _counted(session: Governed, row: Row) -> Iterator[Finding]:
-    session.tool_calls += 1
-    breach = crossing(Reason.TOOL_CALLS, session.account.ceilings.tool_calls, session.tool_calls)
-    if breach is not None:
-        yield about(row, Rule.CEILING, f"is tool call {breach.spent:,} under the {breach.reason} of {breach.limit:,}")
+def _counted(session: Governed, row: Row, *, is_whole: bool) -> Iterator[Finding]:
+    own = session.account
+    own.call()
+    if is_whole or not own.has_children:  # what a child's lost rows called is not known
+        yield from (about(row, Rule.CEILING, words) for words in too_many_calls(own))
+    for account in own.line() if is_whole else ():
+        if account is not own:
+            for words in too_many_calls(account):
+                yield about(row, Rule.PARENT, f"of session {account.session}: {words}")
 
 
 def _unapproved(row: Row, approval: Approval | None) -> str:

@@ -20,16 +20,19 @@ class Account:
         alone: The ceilings on turns and on tokens, each without the others: more than one may be crossed.
         has_children: Another account's charges count in it.
         turns, tokens, microusd: Charged, descendants included; a price that is not known adds nothing.
+        tool_calls: Calls that were begun, and reads that ran, descendants' included.
     """
 
-    __slots__ = ("alone", "ceilings", "has_children", "microusd", "parent", "session", "tally", "tokens", "turns")
+    __slots__ = (
+        "alone", "ceilings", "has_children", "microusd", "parent", "session", "tally", "tokens", "tool_calls", "turns",
+    )  # fmt: skip
 
     def __init__(self, session: str, ceilings: Ceilings, parent: Account | None) -> None:
         self.session, self.ceilings, self.parent = session, ceilings, parent
         self.alone = Ceilings(turns=ceilings.turns), Ceilings(tokens=ceilings.tokens)
         self.tally = Tally()
         self.has_children = False
-        self.turns = self.tokens = self.microusd = 0
+        self.turns = self.tokens = self.microusd = self.tool_calls = 0
         if parent is not None:
             parent.has_children = True
 
@@ -50,6 +53,15 @@ class Account:
             account.tokens += tokens
             account.microusd += microusd
             account = account.parent
+
+    def call(self) -> None:
+        """Count a call of a tool in this account and in every ancestor's."""
+        for account in self.line():
+            account.tool_calls += 1
+
+    def limits_calls(self) -> bool:
+        """Say whether calls of tools are limited, here or in an ancestor."""
+        return any(account.ceilings.tool_calls is not None for account in self.line())
 
     def line(self) -> Iterator[Account]:
         """Yield this account, and each ancestor's."""
@@ -80,6 +92,13 @@ def crossed(account: Account, intent: Row, *, is_own: bool) -> Iterator[str]:
     yield from (beyond(each) for each in breaches if each is not None)
     if ceilings.microusd is not None and price is None:
         yield f"granted without a price under the {Reason.COST} of {ceilings.microusd:,}"
+
+
+def too_many_calls(account: Account) -> Iterator[str]:
+    """Say that a call of a tool went beyond an account's ceiling; it is counted already."""
+    breach = crossing(Reason.TOOL_CALLS, account.ceilings.tool_calls, account.tool_calls)
+    if breach is not None:
+        yield f"is tool call {breach.spent:,} under the {breach.reason} of {breach.limit:,}"
 
 
 def beyond(breach: Breach) -> str:

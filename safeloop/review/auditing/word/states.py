@@ -91,7 +91,6 @@ class Governed:
         elapsed_ms: The most that a row said.
         calls: Calls without outcome, by the provider's id.
         approvals: By the call's leaf.
-        tool_calls: Calls that ran for certain.
         errors: Consecutive ones, but for the calls of the last turn.
         is_answering: The last turn's calls are being run.
         failed_results, passed_results: What came of them.
@@ -113,7 +112,6 @@ class Governed:
     elapsed_ms: int = 0
     calls: dict[str, Call] = field(default_factory=dict)
     approvals: dict[str, Approval] = field(default_factory=dict)
-    tool_calls: int = 0
     errors: int = 0
     is_answering: bool = False
     failed_results: int = 0

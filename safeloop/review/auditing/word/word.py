@@ -59,8 +59,8 @@ class Word:
         self._has_families = False
         self._policy = OwnPolicy(trust)
         self._rules: dict[str, Callable[[Governed, Row], Iterator[Finding]]] = {
-            "intent": self._intent, "attempt": self._outcome, "turn": self._outcome, "call": calls.begin,
-            "approval": self._approval, "tool": calls.outcome, "check": closing.check_criterion,
+            "intent": self._intent, "attempt": self._outcome, "turn": self._outcome, "call": self._call,
+            "approval": self._approval, "tool": self._tool, "check": closing.check_criterion,
             "close": self._close, "release": _unclosed,
         }
 
@@ -192,6 +192,12 @@ class Word:
         if row.kind == "attempt" and row.data["in_doubt"]:
             self._doubts.note(row, hour, session.account)
         yield from intents.settle(session, row)
+
+    def _call(self, session: Governed, row: Row) -> Iterator[Finding]:
+        return calls.begin(session, row, is_whole=not self._lost_at)
+
+    def _tool(self, session: Governed, row: Row) -> Iterator[Finding]:
+        return calls.outcome(session, row, is_whole=not self._lost_at)
 
     def _approval(self, session: Governed, row: Row) -> Iterator[Finding]:
         calls.decide(session, row, self._trust)
