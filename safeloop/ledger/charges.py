@@ -8,8 +8,7 @@ the rows, and the audit, which adds them up again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from safeloop.ledger.rows import LEDGER_SESSION
 
@@ -20,8 +19,7 @@ HOUR = len("2026-11-21T07")
 _CHARGED = {"attempt": ("charged_tokens", "charged_microusd"), "turn": ("token_delta", "cost_microusd")}
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """An open intent; or an attempt in doubt, which a reconciliation may still lower.
 
     Attributes:
@@ -64,7 +62,8 @@ def post(book: Book, row: Row) -> None:
     newest, hour = book.newest_hour(), row.at[:HOUR]
     if hour > newest:
         book.charge(hour, 0, 0, 0)  # an hour that has begun is the newest, even if nothing is charged to it
-    hour = max(hour, newest)
+    else:
+        hour = newest
     if row.kind == "open":
         book.charge(hour, 0, 0, 1)
     elif row.kind == "intent":
@@ -90,10 +89,10 @@ def _settle(book: Book, row: Row) -> None:
     if held is None or held.attempt is not None or held.n != row.data["intent"]:
         return
     tokens, microusd = (row.data[key] for key in _CHARGED[row.kind])
-    settled = replace(held, tokens=tokens, microusd=microusd)
+    settled = held._replace(tokens=tokens, microusd=microusd)
     _charge_difference(book, held, settled)
     if row.kind == "attempt" and row.data["in_doubt"]:
-        book.hold(replace(settled, attempt=row.n))
+        book.hold(settled._replace(attempt=row.n))
     else:
         book.release(held)
 
@@ -105,7 +104,7 @@ def _lower(book: Book, item: dict[str, Any]) -> None:
         return
     billed = item.get("billed_microusd")
     microusd = held.microusd if held.microusd is None or billed is None else min(held.microusd, billed)
-    lowered = replace(held, tokens=min(held.tokens, item["billed_tokens"]), microusd=microusd)
+    lowered = held._replace(tokens=min(held.tokens, item["billed_tokens"]), microusd=microusd)
     _charge_difference(book, held, lowered)
     book.hold(lowered)
 

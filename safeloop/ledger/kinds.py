@@ -226,5 +226,6 @@ def committed_in(kind: str, data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         data: Of that kind's form.
     """
     found = [data[key] for key in _COMMITTING[kind]]
-    found += [data[key]["detail"] for key in _ERRING[kind] if data[key] is not None]
-    return [commitment for commitment in found if commitment is not None]
+    if _ERRING[kind]:
+        found += [data[key]["detail"] for key in _ERRING[kind] if data[key] is not None]
+    return [each for each in found if each is not None] if None in found else found

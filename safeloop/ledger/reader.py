@@ -92,13 +92,17 @@ class LedgerReader:
         """Return how many hashes of the tree are stored."""
         return self._rows.node_count()
 
-    def index_faults(self, start: int, end: int) -> Iterator[tuple[str, int]]:
-        """Yield (index, idx) for rows from `start` up to but not `end` that an index hides."""
-        return self._rows.index_faults(start, end)
+    def searched(self, start: int, end: int) -> dict[str, tuple[int, int, int | None]]:
+        """Search rows from `start` up to but not `end` by every index.
 
-    def index_excess(self) -> Iterator[str]:
-        """Yield indexes that do not have as many entries as there are rows."""
-        return self._rows.index_excess()
+        Returns:
+            By index: how many rows it is to list, how many of them it does not lead to, and the first such position.
+        """
+        return self._rows.searched(start, end)
+
+    def index_sizes(self) -> dict[str, int]:
+        """Return by index how many entries it has."""
+        return self._rows.index_sizes()
 
     def charged_in(self, hour: str) -> tuple[Any, Any, Any] | None:
         """Return the tokens, micro-dollars and sessions that the file says were charged to an hour, if it lists it."""

@@ -98,7 +98,9 @@ class Tally:
 
     def add(self, row: SessionRow) -> None:
         """Take in the session's next row; most kinds cost nothing."""
-        self.elapsed_ms = max(self.elapsed_ms, count_or_none(row.data.get("elapsed_ms")) or 0)
+        elapsed_ms = row.data.get("elapsed_ms")
+        if type(elapsed_ms) is int and elapsed_ms > self.elapsed_ms:
+            self.elapsed_ms = elapsed_ms
         key = _TOKENS.get(row.kind)
         if key is None:
             self._act(row)
@@ -143,7 +145,8 @@ class Tally:
 
     def _end_batch(self) -> None:
         """Count the last reply's calls as one error if all failed; a reply that was answered otherwise ends errors."""
-        self._errors, self._is_answering = self.errors, False
+        if self._is_answering:
+            self._errors, self._is_answering = self.errors, False
         self._failed = self._passed = 0
 
     def _charge(self, tokens: int, price: int | None) -> None:
@@ -163,6 +166,8 @@ class Tally:
         """Count a turn once, in a space that does not grow where turns are numbered without gaps from 1."""
         if turn is None:
             self._unreadable += 1
+        elif turn == self._first + 1 and not self._beyond:
+            self._first = turn
         elif not 1 <= turn <= self._first:
             self._beyond.add(turn)
             while self._first + 1 in self._beyond:

@@ -14,7 +14,7 @@ from tests.bench.appending import growing
 from tests.bench.auditing import auditing
 from tests.bench.building import build
 from tests.bench.measure import Measure
-from tests.bench.measures import measures
+from tests.bench.measures import measures, turning
 from tests.bench.memory import memory
 
 MILLION = 1_000_000
@@ -52,10 +52,11 @@ def rounds(pairs: list[Measure]) -> list[list[float]]:
 
 def large(folder: Path, kept: Path) -> list[Measure]:
     """Return the measures of a ledger of a million rows, which is built where it is not kept from before."""
-    million = build(kept, MILLION)
+    million = build(kept, MILLION, limited=True)
     empty = folder / "empty.db"
     Ledger(empty, keys=million.keys).close()
-    return [*growing(empty, million.path, million.keys), *memory(build(kept, 1_000), million)]
+    here = empty, million.path, million.keys
+    return [*growing(*here), *turning(*here), *memory(build(kept, 1_000), million)]
 
 
 def chosen(pairs: list[Measure], words: list[str]) -> list[Measure]:

@@ -1,4 +1,7 @@
-"""Ledgers of a given size for measures to read: governed sessions of twenty rows each, kept from one run to the next."""
+"""Ledgers of a given size for measures to read: governed sessions of twenty rows each, kept from one run to the next.
+
+Their rows are spread over the month before they were built.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,20 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from safeloop.ledger import Draft, Ledger
 from safeloop.ledger.content import JSON, TEXT, Content, manifest
+from safeloop.ledger.upkeep.limiting import WINDOWS, set_limits
 
 ROWS_OF_SESSION = 20
 _TURNS = 8
 _TOKENS = 50
 _SESSIONS_AT_ONCE = 100
-_VERSION = 2  # of what is built here: ledgers of another are built anew
+_MONTH = timedelta(days=30)
+_VERSION = 3  # of what is built here: ledgers of another are built anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +36,27 @@ class Built:
     rows: int
 
 
-def build(folder: Path, rows: int) -> Built:
-    """Return a ledger of so many rows, a multiple of twenty; made in batches where it is not there yet."""
-    place = folder / f"ledger-{_VERSION}-{rows}"
+def build(folder: Path, rows: int, *, limited: bool = False) -> Built:
+    """Return a ledger of so many rows, a multiple of twenty; made in batches where it is not there yet.
+
+    Args:
+        limited: Limits of hour, day and month are in force, by one row more.
+    """
+    place = folder / f"ledger-{_VERSION}-{rows}{'-limited' * limited}"
     built = Built(place / "ledger.db", place / "keys", rows)
     if (place / "whole").exists():
         return built
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    with contextlib.closing(Ledger(built.path, keys=built.keys)) as ledger:
-        left = rows // ROWS_OF_SESSION
-        while left:
-            number = min(left, _SESSIONS_AT_ONCE)
+    left, begun = rows // ROWS_OF_SESSION, datetime.now(UTC) - _MONTH
+    done = 0
+    with contextlib.closing(Ledger(built.path, keys=built.keys, clock=lambda: begun + _MONTH * (done / left))) as ledger:
+        if limited:
+            set_limits(ledger, {(window, "tokens"): 10**12 for window in WINDOWS})
+        while done < left:
+            number = min(left - done, _SESSIONS_AT_ONCE)
             _append_sessions(ledger, number)
-            left -= number
+            done += number
     (place / "whole").touch()
     return built
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -28,6 +29,19 @@ def measures(folder: Path) -> tuple[Measure, ...]:
         Measure("governed turn with a tool call", "its durable appends",
                 lambda: _turns(ledger), lambda: _appends_of_turns(ledger), inverted=False, floor=2.5),
     )  # fmt: skip
+
+
+def turning(empty: Path, million: Path, keys: Path) -> tuple[Measure, ...]:
+    """Return what the size of a ledger, and a month of windows in it, cost a governed turn; see `growing`."""
+    return (
+        Measure("governed turn in a large ledger", "in an empty one",
+                lambda: _turns_in(million, keys), lambda: _turns_in(empty, keys), inverted=False, floor=1.5),
+    )  # fmt: skip
+
+
+def _turns_in(path: Path, keys: Path) -> float:
+    with contextlib.closing(Ledger(path, keys=keys)) as ledger:
+        return _turns(ledger)
 
 
 def _help() -> float:

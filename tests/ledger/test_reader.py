@@ -126,7 +126,8 @@ def test_an_intact_schema_has_no_faults(path: Path) -> None:
         assert reader.schema_is_intact()
         assert reader.schema_faults() == ()
         assert reader.has_tables()
-        assert list(reader.index_faults(0, 3)) == list(reader.index_excess()) == []
+        assert reader.searched(0, 3) == {"row_session": (3, 0, None), "row_kind": (3, 0, None), "row_parent": (0, 0, None)}
+        assert reader.index_sizes() == {"row_session": 3, "row_kind": 3, "row_parent": 0}
 
 
 def test_what_was_added_to_the_schema_or_taken_from_it_is_named(path: Path) -> None:
@@ -161,5 +162,5 @@ def test_an_index_that_hides_a_row_is_found(path: Path, index: str) -> None:
         connection.execute("PRAGMA writable_schema = ON")
         connection.execute("UPDATE sqlite_master SET sql = ? WHERE name = ?", (statement, index))
     with LedgerReader(path) as reader:
-        assert (list(reader.index_faults(0, 3)), list(reader.index_excess())) == ([(index, 1)], [index])
-        assert list(reader.index_faults(0, 1)) == list(reader.index_faults(2, 3)) == []
+        assert (reader.searched(0, 3)[index], reader.index_sizes()[index]) == ((3, 1, 1), 2)
+        assert reader.searched(0, 1)[index] == reader.searched(2, 3)[index] == (1, 0, None)

@@ -20,25 +20,43 @@ _STORED = "SELECT idx, CAST(body AS BLOB), sig FROM row"
 
 # The rows that a search in an index does not find, and for each index whether it does: in one pass, which reads every
 # row's columns once.
-_HIDDEN = (
-    "SELECT * FROM (SELECT t.idx, "
-    "EXISTS (SELECT 1 FROM row AS i INDEXED BY row_session WHERE i.session_id IS t.session_id AND i.n IS t.n "
-    "AND i.idx = t.idx) AS in_session, "
-    "EXISTS (SELECT 1 FROM row AS i INDEXED BY row_kind WHERE i.kind IS t.kind AND i.idx = t.idx) AS in_kind, "
-    "t.parent IS NULL OR EXISTS (SELECT 1 FROM row AS i INDEXED BY row_parent WHERE i.parent = t.parent "
-    "AND i.parent IS NOT NULL AND i.idx = t.idx) AS in_parent "
-    "FROM row AS t NOT INDEXED WHERE t.idx BETWEEN ? AND ?) WHERE NOT (in_session AND in_kind AND in_parent)"
-)
-_ALL = "SELECT count(*) FROM row NOT INDEXED"
-_LISTED = {
-    "row_session": ("SELECT coalesce(sum(1), 0) FROM row INDEXED BY row_session", _ALL),
-    "row_kind": ("SELECT coalesce(sum(1), 0) FROM row INDEXED BY row_kind", _ALL),
+_SEARCHED = {
+    "row_session": (
+        "true",
+        "EXISTS (SELECT 1 FROM row AS i INDEXED BY row_session "
+        "WHERE i.session_id IS t.session_id AND i.n IS t.n AND i.idx = t.idx)",
+    ),
+    "row_kind": (
+        "true",
+        "EXISTS (SELECT 1 FROM row AS i INDEXED BY row_kind WHERE i.kind IS t.kind AND i.idx = t.idx)",
+    ),
     "row_parent": (
-        "SELECT coalesce(sum(1), 0) FROM row INDEXED BY row_parent WHERE parent IS NOT NULL",
-        f"{_ALL} WHERE parent IS NOT NULL",
+        "t.parent IS NOT NULL",
+        "EXISTS (SELECT 1 FROM row AS i INDEXED BY row_parent "
+        "WHERE i.parent = t.parent AND i.parent IS NOT NULL AND i.idx = t.idx)",
     ),
 }
-"""By index: the number of its entries, and of rows for them."""
+"""By index: whether it is to list a row, and whether a search in it finds that row."""
+
+_EACH = ", ".join(
+    f"{wanted} AS wants_{index}, {wanted} AND NOT {found} AS lacks_{index}"
+    for index, (wanted, found) in _SEARCHED.items()
+)
+_ALL = ", ".join(
+    f"coalesce(sum(wants_{index}), 0), coalesce(sum(lacks_{index}), 0), min(idx) FILTER (WHERE lacks_{index})"
+    for index in _SEARCHED
+)
+# The limit keeps SQLite from merging the two, and from searching for each column that is made of a search.
+_INDEXED = (
+    f"SELECT {_ALL} FROM "  # noqa: S608 - the words above
+    f"(SELECT t.idx, {_EACH} FROM row AS t NOT INDEXED WHERE t.idx BETWEEN ? AND ? LIMIT -1)"
+)
+_LISTED = {
+    "row_session": "SELECT coalesce(sum(1), 0) FROM row INDEXED BY row_session",
+    "row_kind": "SELECT coalesce(sum(1), 0) FROM row INDEXED BY row_kind",
+    "row_parent": "SELECT coalesce(sum(1), 0) FROM row INDEXED BY row_parent WHERE parent IS NOT NULL",
+}
+"""By index: the number of its entries, summed, because SQLite answers a bare count(*) from whichever is smallest."""
 
 
 def copied(path: Path) -> tuple[int, str | None]:
@@ -164,18 +182,21 @@ class RowStore:
             found = self._connection.execute("PRAGMA main.table_list").fetchall()
             return frozenset(name for _, name, kind, *_ in found if kind == "table")
 
-    def index_faults(self, start: int, end: int) -> Iterator[tuple[str, int]]:
-        """Yield (index, row) for rows from `start` up to but not `end` that an index does not lead to."""
-        for idx, *is_found in self._stream(_HIDDEN, start, end - 1):
-            yield from ((index, idx) for index, found in zip(_LISTED, is_found, strict=True) if not found)
+    def searched(self, start: int, end: int) -> dict[str, tuple[int, int, int | None]]:
+        """Search rows from `start` up to but not `end` by every index.
 
-    def index_excess(self) -> Iterator[str]:
-        """Yield indexes that do not have as many entries as there are rows for them.
+        Returns:
+            By index: how many rows it is to list, how many of them it does not lead to, and the first such position.
+        """
+        found = self._one(_INDEXED, start, end - 1)
+        return dict(zip(_SEARCHED, zip(found[::3], found[1::3], found[2::3], strict=True), strict=True))
+
+    def index_sizes(self) -> dict[str, int]:
+        """Return by index how many entries it has.
 
         An index in which a search finds every row, and which has no more entries than that, is whole and sorted.
-        The entries are summed, because SQLite answers a bare count(*) from whichever index is smallest.
         """
-        yield from (index for index, (listed, there) in _LISTED.items() if self._one(listed)[0] != self._one(there)[0])
+        return {index: self._one(listed)[0] for index, listed in _LISTED.items()}
 
     def rows(self, start: int = 0) -> Iterator[StoredRow]:
         """Yield every row by position, from one position on, as its stored bytes."""

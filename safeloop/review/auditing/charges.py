@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple
 
 from safeloop.errors import LedgerError
 from safeloop.ledger import Row, visible
@@ -24,6 +23,7 @@ class _Recount:
     """A book in memory; see `ledger.charges.Book`.
 
     Attributes:
+        newest: The newest hour so far.
         hours: What is charged to hours that are not over yet: the newest, and those of open intents and of attempts in
             doubt.
         held: Those, by session and place.
@@ -34,15 +34,15 @@ class _Recount:
         self.held: dict[tuple[str, int], Held] = {}
         self._doubts: dict[tuple[str, int], tuple[str, int]] = {}
         self._holders: Counter[str] = Counter()
-        self._newest = ""
+        self.newest = ""
 
     def newest_hour(self) -> str:
         """Return the newest hour so far."""
-        return self._newest
+        return self.newest
 
     def charge(self, hour: str, tokens: int, microusd: int, sessions: int) -> None:
         """Add to an hour."""
-        self._newest = max(self._newest, hour)
+        self.newest = max(self.newest, hour)
         before = self.hours.get(hour, (0, 0, 0))
         self.hours[hour] = before[0] + tokens, before[1] + microusd, before[2] + sessions
 
@@ -68,7 +68,7 @@ class _Recount:
 
     def ended(self) -> Iterator[tuple[str, _Figures]]:
         """Yield hours to which nothing more can be charged, and forget them."""
-        for hour in [each for each in self.hours if each != self._newest and not self._holders[each]]:
+        for hour in [each for each in self.hours if each != self.newest and not self._holders[each]]:
             del self._holders[hour]
             yield hour, self.hours.pop(hour)
 
@@ -93,9 +93,9 @@ class ChargeCheck:
         if not self._is_asked:
             return
         self._next += 1
-        newest = self._book.newest_hour()
+        newest = self._book.newest
         post(self._book, row)
-        if self._book.newest_hour() != newest:
+        if self._book.newest != newest:
             for hour, figures in self._book.ended():
                 self._compare(hour, figures)
 
@@ -150,7 +150,7 @@ class ChargeCheck:
         for stored in self._reader.everything_held():
             place = (stored[0], stored[1])
             held = left.pop(place, None)
-            if held is None or not _is_same(stored, astuple(held)):
+            if held is None or not _is_same(stored, held):
                 yield place
         yield from left
 

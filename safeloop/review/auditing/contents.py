@@ -61,10 +61,11 @@ class ContentCheck:
             rows: Of known kinds and of their forms.
         """
         self._lists, self._settled, digests = {}, set(), dict[Claim, str]()
-        claimed = [(row, _claims(row), digested(row)) for row in rows]
-        summed = {_claim(row.data[keys[0]]) for row, _, keys in claimed if keys is not None}
+        claimed = [(row, _claims(row)) for row in rows]
+        stated = {row.idx: keys for row, _ in claimed if (keys := digested(row)) is not None}
+        summed = {_claim(row.data[stated[row.idx][0]]) for row, _ in claimed if row.idx in stated}
         try:
-            for claim, data in self._read_together(claim for _, claims, _ in claimed for claim in claims):
+            for claim, data in self._read_together(claim for _, claims in claimed for claim in claims):
                 if data.startswith(b"["):
                     self._lists[claim] = data
                 if claim in summed:
@@ -75,7 +76,10 @@ class ContentCheck:
             raise
         except (LedgerError, ValueError):  # a list that is none, or a file that cannot be read
             return  # whoever reads it by itself meets it again, and knows the row
-        self._settled = {row.idx for row, claims, keys in claimed if self._is_settled(row, claims, keys, digests)}
+        self._settled = {
+            row.idx for row, claims in claimed
+            if not claims or self._is_settled(row, claims, stated.get(row.idx), digests)
+        }
 
     def add(self, row: Row) -> Iterable[Finding]:
         """Check what a row of a known kind and of its form commits to; what is only missing is told at the end."""
@@ -85,8 +89,9 @@ class ContentCheck:
         self, row: Row, claims: list[Claim], keys: tuple[str, str] | None, digests: Mapping[Claim, str]
     ) -> bool:
         """Say whether all that a row commits to is known to be whole, and what it should be."""
-        if not all(map(self._is_remembered, claims)):
-            return False
+        for claim in claims:
+            if not self._is_remembered(claim):
+                return False
         if row.kind in MANIFESTS:
             name, count = MANIFESTS[row.kind]
             return self._is_remembered((_claim(row.data[name]), None if count is None else row.data[count]))
@@ -254,7 +259,7 @@ class ContentCheck:
 
 
 def _claims(row: Row) -> list[Claim]:
-    return list(map(_claim, committed_in(row.kind, row.data)))
+    return [_claim(each) for each in committed_in(row.kind, row.data)]
 
 
 def _claim(commitment: Mapping[str, Any]) -> Claim:

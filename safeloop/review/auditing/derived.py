@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from safeloop.errors import LedgerError
@@ -28,6 +29,7 @@ class IndexCheck:
     def __init__(self, reader: LedgerReader) -> None:
         self._reader = reader
         self._next = _FIRST
+        self._wanted: Counter[str] = Counter()
         self._hidden: dict[str, tuple[int, int]] = {}
         self._is_asked = reader.schema_is_intact()
         self._fault = ""
@@ -37,9 +39,11 @@ class IndexCheck:
         if not self._is_asked or self._fault or end - max(0, self._next) < at_least:
             return
         try:
-            for index, idx in self._reader.index_faults(self._next, end):
-                first, count = self._hidden.get(index, (idx, 0))
-                self._hidden[index] = (first, count + 1)
+            for index, (wanted, lacking, where) in self._reader.searched(self._next, end).items():
+                self._wanted[index] += wanted
+                if where is not None:
+                    first, count = self._hidden.get(index, (where, 0))
+                    self._hidden[index] = first, count + lacking
         except LedgerError as error:
             self._fault = str(error)
         self._next = end
@@ -49,15 +53,17 @@ class IndexCheck:
         if not self._is_asked:
             return
         self.advance(_LAST, at_least=0)
-        excess: tuple[str, ...] = ()
+        sizes: dict[str, int] = {}
         try:
-            excess = tuple(self._reader.index_excess())
+            sizes = self._reader.index_sizes()
         except LedgerError as error:
             self._fault = self._fault or str(error)
         if self._fault:
             yield finding(Rule.DERIVED, f"the indexes cannot be read: {self._fault}")
-        for index in excess:
-            yield finding(Rule.DERIVED, f"index {index} does not list as many rows as there are")
+            return
+        for index, size in sizes.items():
+            if size != self._wanted[index]:
+                yield finding(Rule.DERIVED, f"index {index} does not list as many rows as there are")
         for index, (first, count) in self._hidden.items():
             words = f"index {index} does not lead to {counted(count, 'row')}, the first of them row {first + 1}"
             yield finding(Rule.DERIVED, words, row=first + 1)

@@ -23,9 +23,8 @@ def digested(row: Row) -> tuple[str, str] | None:
     Args:
         row: Its data has the form of its kind.
     """
-    if row.kind == "attestation" and row.data["signature"] is None:
-        return None
-    return _DIGESTS.get(row.kind)
+    keys = _DIGESTS.get(row.kind)
+    return None if keys is None or (row.kind == "attestation" and row.data["signature"] is None) else keys
 
 
 def digest_fault(row: Row, key: str, stated: str, data: bytes) -> str:

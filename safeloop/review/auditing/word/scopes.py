@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from safeloop.ledger import Row
-from safeloop.spec import Breach, Ceilings, Reason, Spend, Tally, breach_before, crossing
+from safeloop.spec import Breach, Ceilings, Reason, Tally, crossing
 
 
 class Account:
@@ -17,19 +17,17 @@ class Account:
         ceilings: Those in force.
         parent: The account that this one's charges count in too.
         tally: Of its own rows.
-        alone: The ceilings on turns and on tokens, each without the others: more than one may be crossed.
         has_children: Another account's charges count in it.
         turns, tokens, microusd: Charged, descendants included; a price that is not known adds nothing.
         tool_calls: Calls that were begun, and reads that ran, descendants' included.
     """
 
     __slots__ = (
-        "alone", "ceilings", "has_children", "microusd", "parent", "session", "tally", "tokens", "tool_calls", "turns",
+        "ceilings", "has_children", "microusd", "parent", "session", "tally", "tokens", "tool_calls", "turns",
     )  # fmt: skip
 
     def __init__(self, session: str, ceilings: Ceilings, parent: Account | None) -> None:
         self.session, self.ceilings, self.parent = session, ceilings, parent
-        self.alone = Ceilings(turns=ceilings.turns), Ceilings(tokens=ceilings.tokens)
         self.tally = Tally()
         self.has_children = False
         self.turns = self.tokens = self.microusd = self.tool_calls = 0
@@ -81,15 +79,14 @@ def crossed(account: Account, intent: Row, *, is_own: bool) -> Iterator[str]:
     """
     data, ceilings = intent.data, account.ceilings
     tokens, price = data["reserved_tokens"], data["reserved_microusd"]
-    before = Spend(account.turns, account.tokens - tokens)
-    turns_only, tokens_only = account.alone
-    turn = data["turn"] if is_own else 0
-    breaches = [
-        breach_before(before, turns_only, turn=turn),
-        breach_before(before, tokens_only, turn=turn, bound=tokens),
+    turn = max(account.turns, data["turn"] if is_own else 0)
+    for breach in (
+        crossing(Reason.TURNS, ceilings.turns, turn - 1, 1),
+        crossing(Reason.TOKENS, ceilings.tokens, account.tokens - tokens, tokens),
         crossing(Reason.COST, ceilings.microusd, account.microusd - (price or 0), price or 0),
-    ]
-    yield from (beyond(each) for each in breaches if each is not None)
+    ):
+        if breach is not None:
+            yield beyond(breach)
     if ceilings.microusd is not None and price is None:
         yield f"granted without a price under the {Reason.COST} of {ceilings.microusd:,}"
 

@@ -11,7 +11,7 @@ import hashlib
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from safeloop.ledger import Row
 from safeloop.ledger.rows import NO_ROW
@@ -47,8 +47,7 @@ class Unopened:
     first_work: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(NamedTuple):
     """An open intent: its attempt, what it holds, and the hour that it is charged to."""
 
     turn: int
