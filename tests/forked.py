@@ -6,6 +6,7 @@ What depends on how a process begins (another locale, another interpreter's flag
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import gc
 import importlib
@@ -16,13 +17,19 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
 _MOST = 150_000  # bytes of one order
-_OF_THE_BEGINNING = ("LANG", "LC_", "PYTHON", "LD_", "TZ", "COVERAGE_")
+OF_THE_BEGINNING = ("LANG", "LC_", "PYTHON", "LD_", "TZ", "COVERAGE_")
+
+
+def beginning(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what of an environment counts when a process begins, and not later."""
+    return {name: value for name, value in environment.items() if name.startswith(OF_THE_BEGINNING)}
 
 
 class Forked:
@@ -34,15 +41,16 @@ class Forked:
         pipes: Which of stdin, stdout and stderr lead here; of the others the first is empty, and the errors go where
             those of this process go.
         text: They are texts.
+        terminal: The descriptor of one that all three lead to instead, and that becomes its own.
     """
 
     def __init__(
         self, module: str, arguments: tuple[str, ...], folder: Path, environment: Mapping[str, str], *,
         prepared: tuple[str, ...] = (), pipes: tuple[str, ...] = ("stdout", "stderr"), text: bool = False,
+        terminal: int | None = None,
     ) -> None:  # fmt: skip
-        beginning = {name: value for name, value in environment.items() if name.startswith(_OF_THE_BEGINNING)}
-        pipe = _server(module, prepared, tuple(sorted(beginning.items())))
-        order = json.dumps([arguments, str(folder), dict(environment)]).encode()
+        pipe, _ = _server(module, prepared, tuple(sorted(beginning(environment).items())))
+        order = json.dumps([arguments, str(folder), dict(environment), terminal is not None]).encode()
         assert len(order) <= _MOST
         self.args = arguments
         mode = "" if text else "b"
@@ -50,7 +58,9 @@ class Forked:
             given = []
             for name, own in (("stdin", os.open(os.devnull, os.O_RDONLY)), ("stdout", os.dup(1)), ("stderr", os.dup(2))):
                 stack.callback(os.close, own)
-                if name in pipes:
+                if terminal is not None:
+                    own = terminal
+                elif name in pipes:
                     read, write = os.pipe()
                     mine, own = (write, read) if name == "stdin" else (read, write)
                     stack.callback(os.close, own)
@@ -123,22 +133,36 @@ class Forked:
                 stream.close()
 
 
+def door(module: str, environment: Mapping[str, str]) -> str:
+    """Return the abstract name of a socket of datagrams, where any process may order one.
+
+    An order is `[arguments, folder, environment, false]` in JSON with four descriptors: the streams, and one where the
+    process's number comes, and its exit code as `subprocess` gives it, a line each.
+    """
+    return _server(module, (), tuple(sorted(beginning(environment).items())))[1]
+
+
 @functools.cache
-def _server(module: str, prepared: tuple[str, ...], beginning: tuple[tuple[str, str], ...]) -> socket.socket:
-    """Begin the process that forks; it ends with this one."""
+def _server(
+    module: str, prepared: tuple[str, ...], begun_with: tuple[tuple[str, str], ...]
+) -> tuple[socket.socket, str]:
+    """Begin the process that forks, which ends with this one; return the pipe to it, and its door."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
+    with theirs, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as entrance:
+        entrance.bind("")  # a name is chosen by the kernel
+        inherited = (theirs.fileno(), entrance.fileno())
         subprocess.Popen(
-            [sys.executable, "-m", "tests.forked", str(theirs.fileno()), module, *prepared], stdin=subprocess.DEVNULL,
-            cwd=Path(__file__).parents[1], env={**dict(beginning), "HOME": "/nonexistent"}, pass_fds=(theirs.fileno(),),
+            [sys.executable, "-m", "tests.forked", *map(str, inherited), module, *prepared], stdin=subprocess.DEVNULL,
+            cwd=Path(__file__).parents[1], env={**dict(begun_with), "HOME": "/nonexistent"}, pass_fds=inherited,
         ).returncode = 0  # nobody waits for it
-    return ours
+        return ours, entrance.getsockname()[1:].decode()
 
 
-def _serve(pipe: socket.socket) -> bool:
-    """Fork for each order; true in the process that was forked, false when the other end is closed."""
+def _serve(pipe: socket.socket, entrance: socket.socket) -> bool:
+    """Fork for each order; true in the process that was forked, false when the other end of the pipe is closed."""
     while True:
-        order, descriptors, _, _ = socket.recv_fds(pipe, _MOST, 4)
+        ready = select.select([pipe, entrance], [], [])[0][0]
+        order, descriptors, _, _ = socket.recv_fds(ready, _MOST, 4)
         if not order:
             return False
         with contextlib.suppress(ChildProcessError):
@@ -146,6 +170,7 @@ def _serve(pipe: socket.socket) -> bool:
                 pass  # those who waited, and are done
         if os.fork() == 0:
             pipe.close()
+            entrance.close()
             if _is_forked(descriptors.pop()):
                 _become(*json.loads(order), descriptors)
                 return True
@@ -167,10 +192,14 @@ def _is_forked(status: int) -> bool:
         os._exit(0)
 
 
-def _become(arguments: list[str], folder: str, environment: dict[str, str], streams: list[int]) -> None:
+def _become(arguments: list[str], folder: str, environment: dict[str, str], is_at_terminal: bool, streams: list[int]) -> None:
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
         os.close(descriptor)
+    if is_at_terminal:
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
@@ -178,11 +207,11 @@ def _become(arguments: list[str], folder: str, environment: dict[str, str], stre
 
 
 if __name__ == "__main__":
-    chosen = importlib.import_module(sys.argv[2])
-    chosen.prepare(*sys.argv[3:])
+    chosen = importlib.import_module(sys.argv[3])
+    chosen.prepare(*sys.argv[4:])
     gc.collect()
     gc.freeze()  # a fork that ends does not look through all that it was born with
-    with socket.socket(fileno=int(sys.argv[1])) as connection:
-        is_forked = _serve(connection)
+    with socket.socket(fileno=int(sys.argv[1])) as connection, socket.socket(fileno=int(sys.argv[2])) as ordered_by_all:
+        is_forked = _serve(connection, ordered_by_all)
     if is_forked:
         chosen.main()

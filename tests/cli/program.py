@@ -7,19 +7,21 @@ import json
 import os
 import pty
 import select
+import shlex
 import signal
 import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.cli import launcher
 from tests.cli.forking import forking
-from tests.forked import Forked
+from tests.forked import OF_THE_BEGINNING, Forked, beginning, door
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 30.0
@@ -78,13 +80,24 @@ class Program:
         """A new one, with `safeloop` and `python` on the path and a job to run."""
         (folder / "home").mkdir(parents=True)
         (folder / "bin").mkdir()
-        for name, more_of_it in (("safeloop", " -m safeloop"), ("python", "")):
-            command = folder / "bin" / name
-            command.write_text(f'#!/bin/sh\nexec {sys.executable}{more_of_it} "$@"\n')
-            command.chmod(0o755)
+        made = cls(folder, more)
+        made.put_on_path("python")
+        made.launch_with(made.environment)
         (folder / "job.toml").write_text(JOB)
         (folder / "writes.json").write_text(json.dumps(WRITES))
-        return cls(folder, more)
+        return made
+
+    def launch_with(self, environment: Mapping[str, str]) -> None:
+        """Have `safeloop` on the path begin quickly where the environment is this, in what counts at a beginning."""
+        begun = {"door": door("tests.cli.forking", environment), "names": OF_THE_BEGINNING,
+                 "beginning": beginning(environment), "state": launcher.state()}  # fmt: skip
+        self.put_on_path("safeloop", "-IS", launcher.__file__, json.dumps(begun))
+
+    def put_on_path(self, name: str, *arguments: str) -> None:
+        """Make a command of Python with these arguments before the others."""
+        command = self.folder / "bin" / name
+        command.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, *arguments])} "$@"\n')
+        command.chmod(0o755)
 
     def __call__(
         self, *arguments: str, stdin: bytes = b"", env: Mapping[str, str] | None = None, under: tuple[str, ...] = ()
@@ -117,15 +130,18 @@ class Program:
         prepared = ("sdk",) if any(name.startswith("ANTHROPIC_") for name in environment) else ()
         return Forked("tests.cli.forking", arguments, self.folder, environment, prepared=prepared)
 
-    @contextmanager
-    def terminal(self, *command: str, env: Mapping[str, str] | None = None) -> Iterator[Terminal]:
+    def terminal(self, *command: str, env: Mapping[str, str] | None = None) -> AbstractContextManager[Terminal]:
         """Run a command at a terminal of its own, all three streams on it."""
-        mine, theirs = pty.openpty()
-        process = subprocess.Popen(
-            command, cwd=self.folder, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        return self._at(lambda terminal: subprocess.Popen(
+            command, cwd=self.folder, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
             env={**self.environment, "TERM": "dumb", **(env or {})},
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )
+        ))  # fmt: skip
+
+    @contextmanager
+    def _at(self, begin: Callable[[int], subprocess.Popen[bytes] | Forked]) -> Iterator[Terminal]:
+        mine, theirs = pty.openpty()
+        process = begin(theirs)
         os.close(theirs)
         try:
             yield Terminal(process, mine)
@@ -135,9 +151,12 @@ class Program:
                 process.wait()
             os.close(mine)
 
-    def at_terminal(self, *arguments: str, env: Mapping[str, str] | None = None) -> Any:
-        """Run safeloop at a terminal."""
-        return self.terminal(sys.executable, "-m", "safeloop", *arguments, env=env)
+    def at_terminal(self, *arguments: str, env: Mapping[str, str] | None = None) -> AbstractContextManager[Terminal]:
+        """Run safeloop at a terminal of its own."""
+        environment = {**self.environment, "TERM": "dumb", **(env or {})}
+        return self._at(lambda terminal: Forked(
+            "tests.cli.forking", arguments, self.folder, environment, terminal=terminal
+        ))  # fmt: skip
 
     def job(self, *more: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Done:
         """Run the job with a script that completes it."""
@@ -168,7 +187,7 @@ class Program:
 class Terminal:
     """The other side of a terminal: reads what is shown, types answers."""
 
-    def __init__(self, process: subprocess.Popen[bytes], descriptor: int) -> None:
+    def __init__(self, process: subprocess.Popen[bytes] | Forked, descriptor: int) -> None:
         self.process = process
         self.descriptor = descriptor
         self.seen = ""

@@ -27,6 +27,7 @@ def command(containing: str) -> str:
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Program]:
     made = Program.at(tmp_path / "p")
+    made.launch_with({"LC_CTYPE": "C.UTF-8", **measured(made)})  # that is what Python makes of no locale
     for name in ("jobs", "kept", "lib", "home/.config/safeloop"):
         (made.folder / name).mkdir(parents=True)
     ledger = made.folder / "lib" / "ledger.db"
@@ -42,6 +43,10 @@ def machine(tmp_path: Path) -> Iterator[Program]:
     yield made
 
 
+def measured(machine: Program) -> dict[str, str]:
+    return {name: value for name, value in machine.environment.items() if name.startswith("COVERAGE_")}
+
+
 def by_cron(machine: Program, line: str) -> Done:
     """Run a line with the crontab's variables, their paths put on this machine, and cron's own few."""
     folder = machine.folder
@@ -50,9 +55,8 @@ def by_cron(machine: Program, line: str) -> Done:
     assert set(put) == set(VARIABLES), "a variable of the example that this test does not know"
     cron = {"HOME": str(folder / "home"), "LOGNAME": "operator", "SHELL": "/bin/sh"}
     offline = {"SAFELOOP_MODEL": "offline-auditor"}
-    measured = {name: value for name, value in machine.environment.items() if name.startswith("COVERAGE_")}
     done = subprocess.run(
-        ["/bin/sh", "-c", line], cwd=folder / "home", env={**put, **cron, **offline, **measured}, capture_output=True,
+        ["/bin/sh", "-c", line], cwd=folder / "home", env={**put, **cron, **offline, **measured(machine)}, capture_output=True,
         text=True, stdin=subprocess.DEVNULL, check=False,
     )
     return Done(done.returncode, done.stdout, done.stderr)

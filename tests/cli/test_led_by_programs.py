@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -31,15 +35,27 @@ SENTENCE = (
 )
 
 
-@pytest.fixture
-def paused(program: Program) -> Program:
-    """Two sessions of programs, suspended."""
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Program, Path]:
+    """Two sessions of programs, suspended; and the folder that its own is a copy of, whenever one is needed."""
+    program = Program.at(tmp_path_factory.mktemp("scene") / "p")
+    assert program("init").code == 0
     (program.folder / "mine.py").write_text(PROGRAM)
+    unmeasured = replace(program, is_measured=False)
     for session in ("mine", "other"):
         with AnthropicServer([BUSY]) as server:
-            done = program.shell(f"python mine.py {session}", env=claude(server))
+            done = unmeasured.shell(f"python mine.py {session}", env=claude(server))
             assert "Suspended" in done.err, done.err
-    return program
+    return program, program.folder.rename(program.folder.with_name("kept"))
+
+
+@pytest.fixture
+def paused(scene: tuple[Program, Path]) -> Iterator[Program]:
+    """The scene, for one test to change; at the same place, for a state names its ledger's."""
+    program, kept = scene
+    shutil.copytree(kept, program.folder)
+    yield program
+    shutil.rmtree(program.folder)
 
 
 def test_resume_all_skips_them_in_one_sentence_and_nothing_has_failed(paused: Program) -> None:
@@ -85,10 +101,11 @@ def test_one_by_its_id_is_refused_with_the_way_it_ends_and_that_way_works(paused
 
 
 def test_one_that_runs_is_running_and_one_whose_process_is_gone_is_skipped(program: Program) -> None:
+    unmeasured = replace(program, is_measured=False)
     (program.folder / "mine.py").write_text(PROGRAM)
     with AnthropicServer([Fault.stall()]) as server:
         process = subprocess.Popen(
-            [sys.executable, "mine.py", "mine"], cwd=program.folder, env={**program.environment, **claude(server)},
+            [sys.executable, "mine.py", "mine"], cwd=program.folder, env={**unmeasured.environment, **claude(server)},
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )
         wait_for(lambda: server.posts)

@@ -16,7 +16,7 @@ from safeloop.ledger.state import StateFile
 from tests.ledger.making import add, python, run, state_of, turn, verified_rows
 
 APPEND_FOR_EVER = """
-import sys
+import sys, time
 from tests.ledger.making import Ledger, add
 ledger = Ledger(sys.argv[1], keys=sys.argv[2])
 while True:
@@ -24,6 +24,7 @@ while True:
     for row in add(ledger, 2, sys.argv[3], contents=contents):
         print(row.leaf)
     sys.stdout.flush()
+    time.sleep(float(sys.argv[4]))
 """
 
 DIE_AT = """
@@ -65,7 +66,10 @@ def test_rows_acknowledged_before_a_kill_are_there_after_it(path: Path, keys: Pa
     Ledger(path, keys=keys).close()
     chance, acknowledged = random.Random(2026), set()
     for attempt in range(5):
-        processes = [python(APPEND_FOR_EVER, path, keys, f"s{number}", measured=False) for number in range(writers)]
+        processes = [
+            python(APPEND_FOR_EVER, path, keys, f"s{number}", 0.003 * (writers - 1), measured=False)  # others want it too
+            for number in range(writers)
+        ]
         for process in processes:
             assert process.stdout is not None
             acknowledged.add(process.stdout.readline().strip())  # all of them have begun

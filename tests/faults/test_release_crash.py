@@ -165,10 +165,11 @@ def race(folder: Path) -> None:
 
 
 def run(scenario: str, folder: Path) -> list[dict[str, Any]]:
-    """Play a scenario in a process of its own, without other threads, and return what it noted."""
+    """Play a scenario in a process of its own, without other threads and unmeasured, and return what it noted."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults.test_release_crash", scenario, str(folder)],
         check=False, capture_output=True, text=True, timeout=300, cwd=Path(__file__).parents[2],
+        env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")},
     )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]

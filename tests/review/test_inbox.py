@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -259,7 +258,7 @@ class Collector:
     def append(self, decide: Callable[[Any], Any]) -> tuple[Any, ...]:
         made = tuple(decide(None))
         self.drafts += made
-        return tuple(dataclasses.replace(self._last, kind=draft.kind, data=dict(draft.data)) for draft in made)
+        return tuple(self._last._replace(kind=draft.kind, data=dict(draft.data)) for draft in made)
 
     def content(self, data: bytes, media_type: str) -> Any:
         return self._ledger.content(data, media_type)

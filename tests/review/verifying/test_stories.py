@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from safeloop.ledger import Row
@@ -53,7 +51,7 @@ def test_the_honest_rows_are_a_story_in_whatever_order_they_come() -> None:
 ])
 def test_a_row_that_does_not_belong_is_named(at: int, change: dict[str, object], reason: str) -> None:
     changed = rows()
-    changed[at] = replace(changed[at], **change)  # type: ignore[arg-type]
+    changed[at] = changed[at]._replace(**change)  # type: ignore[arg-type]
     story, faults = judge(changed)
     assert story is None
     assert any(reason in fault for fault in faults), faults
@@ -61,7 +59,7 @@ def test_a_row_that_does_not_belong_is_named(at: int, change: dict[str, object],
 
 def test_a_row_of_another_session_is_one_fault_and_a_session_without_a_beginning_another() -> None:
     changed = rows()
-    changed[RELEASE] = replace(changed[RELEASE], session="another")
+    changed[RELEASE] = changed[RELEASE]._replace(session="another")
     assert judge(changed)[1] == [f"row 8 is of session another, and row 1 of {changed[SPEC].session}"]
     assert judge(rows()[CLOSE:])[1] == [
         "before the session's close the bundle has receipts of nothing, in place of its spec and open rows"
