@@ -88,11 +88,11 @@ def _settle(book: Book, row: Row) -> None:
     held = book.found(row.session, row.data["intent"])
     if held is None or held.attempt is not None or held.n != row.data["intent"]:
         return
-    tokens, microusd = (row.data[key] for key in _CHARGED[row.kind])
-    settled = held._replace(tokens=tokens, microusd=microusd)
-    _charge_difference(book, held, settled)
+    of_tokens, of_microusd = _CHARGED[row.kind]
+    tokens, microusd = row.data[of_tokens], row.data[of_microusd]
+    book.charge(held.hour, tokens - held.tokens, (microusd or 0) - (held.microusd or 0), 0)
     if row.kind == "attempt" and row.data["in_doubt"]:
-        book.hold(settled._replace(attempt=row.n))
+        book.hold(held._replace(attempt=row.n, tokens=tokens, microusd=microusd))
     else:
         book.release(held)
 
@@ -105,9 +105,5 @@ def _lower(book: Book, item: dict[str, Any]) -> None:
     billed = item.get("billed_microusd")
     microusd = held.microusd if held.microusd is None or billed is None else min(held.microusd, billed)
     lowered = held._replace(tokens=min(held.tokens, item["billed_tokens"]), microusd=microusd)
-    _charge_difference(book, held, lowered)
+    book.charge(held.hour, lowered.tokens - held.tokens, (microusd or 0) - (held.microusd or 0), 0)
     book.hold(lowered)
-
-
-def _charge_difference(book: Book, before: Held, after: Held) -> None:
-    book.charge(before.hour, after.tokens - before.tokens, (after.microusd or 0) - (before.microusd or 0), 0)

@@ -59,9 +59,13 @@ _sessions = iter(range(10**9))
 def _turns(ledger: Ledger) -> float:
     replies = [*({"content": [_CALL]} for _ in range(TURNS)), "done"]
     spec = SpecResult("list files", "anything else", "the list is shown", f"bench-turns-{next(_sessions)}")
-    breaker = CircuitBreaker(TURNS + 1, 10**9)
+    breaker = CircuitBreaker(TURNS + 1, 10**9, repeat_limit=TURNS)
     loop = AgentLoop(spec, breaker, ledger, ScriptedClient(replies), tools=lambda staging: file_tools(None, staging))
-    return timed(lambda: loop.run("list the files"))
+
+    def work() -> None:
+        assert loop.run("list the files").outcome == "completed"
+
+    return timed(work)
 
 
 def _appends_of_turns(ledger: Ledger) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from safeloop.errors import LedgerError
 from safeloop.ledger import merkle
@@ -26,8 +27,8 @@ class Block:
     """
 
     first: int = 0
-    bodies: list[object] = field(default_factory=list)
-    signatures: list[object] = field(default_factory=list)
+    bodies: list[Any] = field(default_factory=list)
+    signatures: list[Any] = field(default_factory=list)
     strays: list[tuple[object, int]] = field(default_factory=list)
 
 
@@ -43,10 +44,10 @@ def blocks(rows: Iterable[tuple[object, object, object]], size: int) -> Iterator
             if type(idx) is not int or idx < end:
                 block.strays.append((idx, end))
                 continue
-            if block.bodies and (idx != end or idx % size == 0 or weight > MOST_BYTES):
-                yield block
-                block, weight = Block(), 0
-            if not block.bodies:
+            if idx != end or idx % size == 0 or weight > MOST_BYTES:
+                if block.bodies:
+                    yield block
+                    block, weight = Block(), 0
                 block.first = idx
             block.bodies.append(body)
             block.signatures.append(signature)

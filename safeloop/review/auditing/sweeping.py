@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import cast
 
 from safeloop.ledger import Row
 from safeloop.ledger.rows import sealed_row
@@ -47,7 +46,11 @@ class RecordSweep:
         leaves = judged.levels[0]
         is_placed = len(leaves) == self.work.size and trees.add_block(block.first, judged.levels)
         asked = range(len(leaves)) if judged.asked is None else frozenset(judged.asked)
-        rows = {at: _row(block, at, leaves[at]) for at in asked if at not in judged.doubts}
+        # A row without doubts is one that its judge has read, and found to be as rows are.
+        rows = {
+            at: sealed_row(block.first + at, block.bodies[at], block.signatures[at], leaves[at])
+            for at in asked if at not in judged.doubts
+        }
         self._examination.look_ahead([row for row in rows.values() if self._is_judged(row)])
         for at, leaf in enumerate(leaves):
             place = IN_PLACE if is_placed else trees.add(block.first + at, leaf)
@@ -102,12 +105,6 @@ class RecordSweep:
             self.rows += 1
             if self.work.session is not None:
                 self._positions.add(idx)
-
-
-def _row(block: Block, at: int, leaf: bytes) -> Row:
-    """Return a row that its judge has read, and found to be as rows are."""
-    body, signature = cast(bytes, block.bodies[at]), cast(bytes, block.signatures[at])
-    return sealed_row(block.first + at, body, signature, leaf)
 
 
 def _within(idx: int, runs: Sequence[Run]) -> bool:

@@ -25,7 +25,7 @@ from safeloop.review.auditing.blocks import Block
 
 Result = TypeVar("Result")
 
-_IN_HAND = 3
+_IN_HAND = 2
 """Blocks that are with a worker at once: it has the next ones when it is done with one."""
 
 _UNDER_WAY = 4

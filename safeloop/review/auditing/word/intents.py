@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from safeloop.ledger import Row
 from safeloop.review.auditing.findings import Finding, Rule, about
@@ -10,7 +10,6 @@ from safeloop.review.auditing.word.states import Governed, Pending
 from safeloop.spec import Reason, crossing
 
 _BUSY = (429, 503, 529)  # attempts that count neither as an error nor as an end of errors
-_BILLED = ("input", "cache_write", "cache_read", "output")  # thinking is part of output
 
 
 def reserve(session: Governed, row: Row, hour: str) -> Iterator[Finding]:
@@ -73,13 +72,16 @@ def _undercharged(row: Row, held: Pending) -> Iterator[str]:
     usage = data["usage"]
     if usage is None:
         yield from _in_full(data["token_delta"], data["cost_microusd"], held, "a reply without usage")
-    elif data["token_delta"] != sum(usage[name] for name in _BILLED):
-        used = sum(usage[name] for name in _BILLED)
+    elif data["token_delta"] != (used := _billed(usage)):
         yield f"charges {data['token_delta']:,} tokens, and its usage is {used:,}"
     if usage is not None and held.microusd is not None and data["cost_microusd"] is None:
         yield f"charges no price for a reply, and {held.microusd:,} microusd were reserved"
     if data["token_delta"] > held.tokens and not data["overrun"]:
         yield f"charges {data['token_delta']:,} tokens of {held.tokens:,} reserved, and does not call it an overrun"
+
+
+def _billed(usage: Mapping[str, int]) -> int:
+    return usage["input"] + usage["cache_write"] + usage["cache_read"] + usage["output"]  # thinking is part of output
 
 
 def _in_full(tokens: int, microusd: int | None, held: Pending, what: str) -> Iterator[str]:

@@ -178,10 +178,9 @@ class Word:
             yield from (about(row, Rule.CEILING, words) for words in crossed(own, row, is_own=True))
         if self._lost_at:
             return
-        for account in own.line():
-            if account is not own:
-                for words in crossed(account, row, is_own=False):
-                    yield about(row, Rule.PARENT, f"of session {account.session}: {words}")
+        for account in () if own.parent is None else own.parent.line():
+            for words in crossed(account, row, is_own=False):
+                yield about(row, Rule.PARENT, f"of session {account.session}: {words}")
         for words in self._windows.crossed(row) if self._windows.is_limited else ():
             yield about(row, Rule.WINDOW, words)
 
