@@ -28,8 +28,8 @@ def sizes(block: Block) -> tuple[int, int]:
     return block.first, len(block.bodies)
 
 
-def die_at_two(block: Block) -> int:
-    if block.first == 2 and multiprocessing.parent_process() is not None:
+def die_at_one(block: Block) -> int:
+    if block.first == 1 and multiprocessing.parent_process() is not None:
         os.kill(os.getpid(), signal.SIGKILL)
     return block.first
 
@@ -120,7 +120,7 @@ def test_an_error_of_the_source_comes_after_every_result(processes: int) -> None
 
 def test_a_worker_that_dies_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(SafeloopError, match=r"ended before its work did \(exit code -9\)") as caught:
-        with results(die_at_two, blocks(positions(10), 1), 2) as found:
+        with results(die_at_one, blocks(positions(10), 1), 2) as found:
             list(found)
     assert "--processes 1" in caught.value.hint
     assert not children(os.getpid())
