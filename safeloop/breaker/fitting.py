@@ -117,8 +117,18 @@ def fullness_of(window: Window, ask: Ask) -> Full | None:
         if asked <= left + window.live[unit]:
             words = f"other sessions hold in reserve what this call needs of the {window.name}'s {unit}"
             return Full(LIVE, None, words)
+        if asked > window.limits[unit]:
+            return Full(window.name, window.until, _never_fits(window, unit, asked))
         return full_window(window, unit, f"this call may need {_figure(unit, asked)}")
     return None
+
+
+def _never_fits(window: Window, unit: str, asked: int) -> str:
+    """Say that a call is larger than a window that is empty: to wait is no help, other limits are."""
+    return (
+        f"this call may need {_figure(unit, asked)}, more than the {window.name}'s whole limit of "
+        f"{_named(unit, window.limits[unit])}: no {window.name} is long enough, safeloop ledger limits raises it"
+    )
 
 
 def full_window(window: Window, unit: str, asked: str) -> Full:

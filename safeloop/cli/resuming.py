@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,11 +22,12 @@ from safeloop.cli.running import max_tokens_of, max_wait_of, tools_in
 from safeloop.cli.sessions import resolve, short
 from safeloop.errors import ExitCode, LedgerLocked, NotALoop, SafeloopError, SettingError, Suspended
 from safeloop.ledger import Ledger
+from safeloop.ledger.upkeep.limiting import limits_row
 from safeloop.loop import AgentLoop, LoopResult, left_behind
 from safeloop.loop.lock import is_session_live
 from safeloop.loop.opening import led_by_programs
 from safeloop.review.inbox import Item, State, waiting
-from safeloop.spec.suspension import suspension_of
+from safeloop.spec.suspension import Cause, suspension_of
 
 # From what needs a look at once to what needs none: the exit code of many sessions is the first that one of them has.
 _GRAVEST = (
@@ -53,6 +54,20 @@ class Taken:
     words: str
     code: int
     facts: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A session that may go on.
+
+    Attributes:
+        is_led: By a program, and not by a loop.
+        has_new_limits: The ledger's limits were written since it was suspended: what is left may be more.
+    """
+
+    item: Item
+    is_led: bool
+    has_new_limits: bool
 
 
 @click.command()
@@ -83,10 +98,12 @@ def resume(
     with desk.read_ledger() as reader:
         items = tuple(item for item in waiting(reader) if item.state in _PAUSED) if every else ()
         led = led_by_programs(reader, (item.session for item in items))
+        limited = limits_row(reader)
         name = "" if session is None else resolve(reader, session)
     with contextlib.closing(desk.open_ledger()) as ledger:
         if every:
-            return _all(desk, ledger, items, led, script)
+            candidates = [_Candidate(item, item.session in led, item.row < limited) for item in items]
+            return _all(desk, ledger, candidates, script)
         return report(desk, _resumed(desk, ledger, name, script, rerun=rerun, skip=skip))
 
 
@@ -105,10 +122,10 @@ def _resumed(
         return loop.resume(rerun=rerun, skip=skip)
 
 
-def _all(desk: Desk, ledger: Ledger, items: tuple[Item, ...], led: frozenset[str], script: Path | None) -> int:
-    taken, names = [], tuple(item.session for item in items)
-    for item in items:
-        one = _take(item, ledger, lambda name: _resumed(desk, ledger, name, script), is_led=item.session in led)
+def _all(desk: Desk, ledger: Ledger, candidates: Sequence[_Candidate], script: Path | None) -> int:
+    taken, names = [], tuple(each.item.session for each in candidates)
+    for each in candidates:
+        one = _take(each, ledger, lambda name: _resumed(desk, ledger, name, script))
         taken.append(one)
         if not desk.screen.as_json and one.action != _PROGRAM:
             line = f"{short(one.session, names)}  {one.words}"
@@ -122,9 +139,9 @@ def _all(desk: Desk, ledger: Ledger, items: tuple[Item, ...], led: frozenset[str
     return code
 
 
-def _take(item: Item, ledger: Ledger, go_on: Callable[[str], LoopResult], *, is_led: bool) -> Taken:
+def _take(candidate: _Candidate, ledger: Ledger, go_on: Callable[[str], LoopResult]) -> Taken:
     """Go on with one session if its time has come; its failure must not keep the others waiting."""
-    left, name = _left_alone(item, ledger, is_led=is_led), item.session
+    left, name = _left_alone(candidate, ledger), candidate.item.session
     if left is not None:
         return left
     try:
@@ -144,13 +161,16 @@ def _take(item: Item, ledger: Ledger, go_on: Callable[[str], LoopResult], *, is_
     return _taken(name, "resumed", words_of(result), CODES[result.outcome], **facts)
 
 
-def _left_alone(item: Item, ledger: Ledger, *, is_led: bool) -> Taken | None:
+def _left_alone(candidate: _Candidate, ledger: Ledger) -> Taken | None:
     """Say why a session is not to be gone on with now; None if it is."""
+    item = candidate.item
     name, suspension = item.session, suspension_of(item.reason)
     if is_session_live(ledger.db_path, name):
         return _taken(name, "running", "runs in another process")
-    if is_led:
+    if candidate.is_led:
         return _taken(name, _PROGRAM, "is led by a program")
+    if candidate.has_new_limits and suspension.cause is Cause.WINDOW:
+        return None
     if item.state is State.SUSPENDED and not suspension.is_over(datetime.now(UTC)):
         action = "person" if suspension.needs_person else "waiting"
         return _taken(name, action, f"waits ({item.reason})", reason=item.reason)

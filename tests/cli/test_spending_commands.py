@@ -85,9 +85,21 @@ def test_a_full_window_is_exit_code_15_and_no_breach(program: Program) -> None:
     program("ledger", "limits", "--hour-tokens", "20")
     done = program.job()
     assert done.code == 15, done.err
-    assert "hour's limit of 20 tokens" in done.err
+    assert "more than the hour's whole limit of 20 tokens: no hour is long enough, safeloop ledger limits raises it" in done.err
     assert "breach" not in program.kinds()
     assert program("audit").code == 0
+
+
+def test_limits_that_were_raised_let_cron_go_on_before_the_window_turns(program: Program) -> None:
+    program("ledger", "limits", "--hour-tokens", "20")
+    assert program.job().code == 15
+    waits = program("resume", "--all", "--json").json["sessions"][0]
+    assert (waits["action"], waits["exit_code"]) == ("waiting", 0)
+    program("ledger", "limits", "--hour-tokens", "none")
+    done = program("resume", "--all", "--script", "writes.json")
+    assert done.code == 0, done.err
+    assert program.kinds()[-1] == "close"
+    assert program.rows()[-1]["data"]["outcome"] == "completed"
 
 
 def test_a_window_that_had_all_its_sessions_is_exit_code_15_and_records_nothing(program: Program) -> None:

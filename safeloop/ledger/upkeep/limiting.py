@@ -61,6 +61,11 @@ def limits_of(reader: LedgerReader) -> Limits:
     return own[-1].data if own else {name: {} for name in WINDOWS}
 
 
+def limits_row(reader: LedgerReader) -> int:
+    """Return the number of the newest `limits` row, 0 if there is none. Unverified, and no evidence."""
+    return max((idx + 1 for idx, *_ in reader.rows_of_kinds("limits")), default=0)
+
+
 def used(reader: LedgerReader, limits: Limits, now: str) -> tuple[Used, ...]:
     """Say how much of each limit is used, by what the file keeps of it.
 
