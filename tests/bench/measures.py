@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 from safeloop import AgentLoop, CircuitBreaker, Ledger, ScriptedClient, SpecResult, file_tools
@@ -53,12 +54,11 @@ def _import_click() -> float:
 
 
 _CALL = {"type": "tool_use", "id": "t", "name": "list_files", "input": {}}
-_sessions = iter(range(10**9))
 
 
 def _turns(ledger: Ledger) -> float:
     replies = [*({"content": [_CALL]} for _ in range(TURNS)), "done"]
-    spec = SpecResult("list files", "anything else", "the list is shown", f"bench-turns-{next(_sessions)}")
+    spec = SpecResult("list files", "anything else", "the list is shown", f"bench-turns-{uuid.uuid4()}")
     breaker = CircuitBreaker(TURNS + 1, 10**9, repeat_limit=TURNS)
     loop = AgentLoop(spec, breaker, ledger, ScriptedClient(replies), tools=lambda staging: file_tools(None, staging))
 

@@ -251,8 +251,9 @@ class RowStore:
         return None if found is None else str(found[0])
 
     def has(self, session: str, kind: str) -> bool:
-        """Say whether a session has a row of this kind."""
-        return self._one("SELECT 1 FROM row WHERE session_id = ? AND kind = ?", session, kind) is not None
+        """Say whether a session has a row of this kind, found by the session: of a kind there may be millions."""
+        sql = "SELECT 1 FROM row INDEXED BY row_session WHERE session_id = ? AND kind = ?"
+        return self._one(sql, session, kind) is not None
 
     def last_of_kind(self, kind: str) -> int | None:
         """Return the position of the newest row of a kind, found by an index."""
@@ -267,7 +268,10 @@ class RowStore:
 
     def children(self, session: str) -> tuple[str, ...]:
         """Return the sessions that name this one as their parent, in the order in which they were opened."""
-        sql = "SELECT DISTINCT session_id FROM row WHERE parent = ? AND kind = 'open' ORDER BY idx"
+        sql = (
+            "SELECT DISTINCT session_id FROM row INDEXED BY row_parent "
+            "WHERE parent = ? AND parent IS NOT NULL AND kind = 'open' ORDER BY idx"
+        )
         return tuple(str(child) for (child,) in self._stream(sql, session))
 
     def last_row_of(self, session: str) -> StoredRow | None:
