@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jiter  # the SDK brings it; twice as fast as what Python brings
@@ -28,7 +28,7 @@ LEDGER_SESSION = "ledger"  # rows about the ledger as a whole
 _ATOMS = frozenset({str, int, bool, type(None)})
 RESERVED_SESSIONS = frozenset({"latest", LEDGER_SESSION})
 
-_parse_own = jiter.from_json  # it is lenient: for bytes only that were made here, or judged before
+_parse_own = partial(jiter.from_json, cache_mode="keys")  # lenient: for bytes only that were made or judged here
 _KEYS = frozenset({"at", "data", "kind", "ledger", "n", "prev", "session", "v", "writer"})
 _AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\Z", re.ASCII)
 _HEX = re.compile(r"[0-9a-f]{64}\Z")

@@ -21,7 +21,7 @@ from safeloop.ledger.reader import LedgerReader
 from safeloop.review.auditing.findings import Finding, Rule, counted, finding
 from safeloop.review.auditing.promised import digest_fault, digested, list_fault
 
-_REMEMBERED = 8_192
+_REMEMBERED = 2_048
 _MOST_BYTES = 65_536  # of content that is read with others
 
 _Key = Claim | tuple[Claim, int | None]
