@@ -19,7 +19,7 @@ from tests.attacks.rows import WEAK, quicker
 from tests.attacks.scene import BETA, NO_PREV, ROWS, Asks, Brings, Hand, Keys, replace
 from tests.attacks.words import attest, operator_key, told
 from tests.ledger.witnessing import ONE, SigningWitness
-from tests.review.attacks import set_body, set_head, unguarded
+from tests.review.attacks import overwrite_root, set_body, set_head, unguarded
 
 SINCE, TREE = Asks.SINCE, Asks.TREE
 FITS_ALL = WEAK + bytes(32)
@@ -260,13 +260,7 @@ def the_ledger_is_made_empty_and_the_head_signed_again(hand: Hand) -> None:
 
 @meets("file:1", words="nothing can be read from row 1 on")
 def the_pages_of_the_rows_are_overwritten(hand: Hand) -> None:
-    with unguarded(hand.path) as sql:
-        page = sql.execute("SELECT rootpage FROM sqlite_master WHERE name = 'row'").fetchone()[0]
-        size = sql.execute("PRAGMA page_size").fetchone()[0]
-        sql.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    data = bytearray(hand.path.read_bytes())
-    data[(page - 1) * size : page * size] = b"\xff" * size
-    hand.path.write_bytes(data)
+    overwrite_root(hand.path, "row")
 
 
 @meets(refused=LedgerError, words="is not|not a ledger|no ledger")

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.attacks.attack import add, meets
 from tests.attacks.pen import Liar, gamma, publish
 from tests.attacks.scene import ALPHA, BETA, Hand, Keys
-from tests.review.attacks import raw, rewrite_schema
+from tests.review.attacks import overwrite_root, raw, rewrite_schema
 
 HOUR = "(SELECT max(hour) FROM hour)"
 
@@ -75,13 +75,7 @@ for name, statement, words in (
 
 @meets("derived", words="what was charged cannot be read")
 def the_page_of_the_hours_is_overwritten(hand: Hand) -> None:
-    with raw(hand.path) as sql:
-        page = sql.execute("SELECT rootpage FROM sqlite_master WHERE name = 'hour'").fetchone()[0]
-        size = sql.execute("PRAGMA page_size").fetchone()[0]
-        sql.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    data = bytearray(hand.path.read_bytes())
-    data[(page - 1) * size : page * size] = b"\xff" * size
-    hand.path.write_bytes(data)
+    overwrite_root(hand.path, "hour")
 
 
 # Intents that are held: gamma's first one is open, its second was settled, its third is in doubt.

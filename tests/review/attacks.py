@@ -225,6 +225,17 @@ def raw(path: Path) -> Iterator[sqlite3.Connection]:
         yield sql
 
 
+def overwrite_root(path: Path, table: str) -> None:
+    """Write nonsense over the page at which a table begins."""
+    with raw(path) as sql:
+        page = sql.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()[0]
+        size = sql.execute("PRAGMA page_size").fetchone()[0]
+        sql.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    data = bytearray(path.read_bytes())
+    data[(page - 1) * size : page * size] = b"\xff" * size
+    path.write_bytes(data)
+
+
 @contextlib.contextmanager
 def unguarded(path: Path, *, indexes: bool = True) -> Iterator[sqlite3.Connection]:
     """Open a ledger's file with its triggers out of the way, and leave the schema as it was.

@@ -56,14 +56,19 @@ def set_limits(ledger: Ledger, change: Change) -> Row:
 
 def limits_of(reader: LedgerReader) -> Limits:
     """Return the limits in force by the newest `limits` row; none where there is none. Unverified, and no evidence."""
-    rows = [parse_row(*stored) for stored in reader.rows_of_kinds("limits")]
-    own = [row for row in rows if row.session == LEDGER_SESSION]
-    return own[-1].data if own else {name: {} for name in WINDOWS}
+    row = _newest(reader)
+    return {name: {} for name in WINDOWS} if row is None else row.data
 
 
 def limits_row(reader: LedgerReader) -> int:
-    """Return the number of the newest `limits` row, 0 if there is none. Unverified, and no evidence."""
-    return max((idx + 1 for idx, *_ in reader.rows_of_kinds("limits")), default=0)
+    """Return the number of that row, 0 if there is none."""
+    row = _newest(reader)
+    return 0 if row is None else row.id
+
+
+def _newest(reader: LedgerReader) -> Row | None:
+    rows = [parse_row(*stored) for stored in reader.rows_of_kinds("limits")]
+    return next((row for row in reversed(rows) if row.session == LEDGER_SESSION), None)
 
 
 def used(reader: LedgerReader, limits: Limits, now: str) -> tuple[Used, ...]:

@@ -8,8 +8,7 @@ from safeloop.ledger import Row
 from safeloop.review.auditing.findings import Finding, Rule, about
 from safeloop.review.auditing.word.states import Governed, Pending
 from safeloop.spec import Reason, crossing
-
-_BUSY = (429, 503, 529)  # attempts that count neither as an error nor as an end of errors
+from safeloop.spec.tally import BUSY
 
 
 def reserve(session: Governed, row: Row, hour: str) -> Iterator[Finding]:
@@ -45,7 +44,7 @@ def settle(session: Governed, row: Row) -> Iterator[Finding]:
         session.unanswered.pop(data["turn"], None)
         _close_batch(session)
         session.is_answering = True
-    elif data["error"]["status"] not in _BUSY:
+    elif data["error"]["status"] not in BUSY:
         session.errors += 1
     session.elapsed_ms = max(session.elapsed_ms, data["elapsed_ms"] or 0)
 

@@ -11,10 +11,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from safeloop.ledger import Row
+from safeloop.ledger.charges import HOUR
+from safeloop.ledger.upkeep.limiting import WINDOWS
 from safeloop.spec import Reason, crossing
-
-_WINDOWS = {"hour": len("2026-11-21T07"), "day": len("2026-11-21"), "month": len("2026-11")}
-_HOUR = _WINDOWS["hour"]
 
 
 class _Total:
@@ -38,20 +37,20 @@ class Windows:
         self.hour = ""
         self.is_limited = False
         self._newest = ""
-        self._limits: Mapping[str, Mapping[str, int]] = {name: {} for name in _WINDOWS}
-        self._totals = {name: _Total() for name in _WINDOWS}
+        self._limits: Mapping[str, Mapping[str, int]] = {name: {} for name in WINDOWS}
+        self._totals = {name: _Total() for name in WINDOWS}
 
     def see(self, at: str) -> bool:
         """Move on to a row's time, if it is later than every row's before; return whether a month began."""
         if at <= self._newest:
             return False
         self._newest = at
-        before, self.hour = self.hour, at[:_HOUR]
+        before, self.hour = self.hour, at[:HOUR]
         if before != self.hour:
-            for name, size in _WINDOWS.items():
+            for name, size in WINDOWS.items():
                 if before[:size] != self.hour[:size]:
                     self._totals[name] = _Total()
-        return before[:_WINDOWS["month"]] != self.hour[:_WINDOWS["month"]]
+        return before[:WINDOWS["month"]] != self.hour[:WINDOWS["month"]]
 
     def limit(self, row: Row) -> None:
         """Put the limits of a `limits` row in force."""
@@ -60,7 +59,7 @@ class Windows:
     def charge(self, hour: str, tokens: int, microusd: int) -> None:
         """Charge what belongs to an hour to the windows that it is in, if they are still open."""
         is_now = hour == self.hour
-        for name, size in _WINDOWS.items():
+        for name, size in WINDOWS.items():
             if is_now or hour[:size] == self.hour[:size]:
                 self._totals[name].tokens += tokens
                 self._totals[name].microusd += microusd
@@ -86,6 +85,6 @@ class Windows:
         self, name: str, unit: str, reason: Reason, limits: Mapping[str, Any], spent: int, more: int
     ) -> Iterator[str]:
         if crossing(reason, limits.get(unit), spent, more):
-            window = self.hour[:_WINDOWS[name]]
+            window = self.hour[:WINDOWS[name]]
             yield (f"granted beyond the {name}'s {unit} ({window}), limited to {limits[unit]:,}: "
                    f"{spent:,} charged and {more:,} asked for")
