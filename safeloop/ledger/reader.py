@@ -10,11 +10,11 @@ from typing import Any
 
 from safeloop.errors import LedgerError, VerificationError
 from safeloop.ledger.note import parse_checkpoint
-from safeloop.ledger.rows import LEDGER_SESSION
+from safeloop.ledger.rows import LEDGER_SESSION, Row
 from safeloop.ledger.site import real_path
 from safeloop.ledger.store import schema
 from safeloop.ledger.store.contents import ContentStore, content_path
-from safeloop.ledger.store.rows import RowStore, StoredRow
+from safeloop.ledger.store.rows import RowStore, Searched, StoredRow
 from safeloop.ledger.visible import visible
 
 
@@ -92,13 +92,22 @@ class LedgerReader:
         """Return how many hashes of the tree are stored."""
         return self._rows.node_count()
 
-    def searched(self, start: int, end: int) -> dict[str, tuple[int, int, int | None]]:
-        """Search rows from `start` up to but not `end` by every index.
+    def searched(self, start: int, end: int) -> Searched:
+        """Search rows from `start` up to but not `end` by every index, as SQLite reads them.
 
         Returns:
             By index: how many rows it is to list, how many of them it does not lead to, and the first such position.
         """
         return self._rows.searched(start, end)
+
+    def searched_for(self, rows: Iterable[Row]) -> Searched:
+        """Search rows by every index, as `searched` does, by what they say of themselves.
+
+        Args:
+            rows: At least one; each of its kind's form.
+        """
+        known = [(row.idx, row.session, row.n, row.kind, row.data.get("parent")) for row in rows]
+        return self._rows.searched_for(known)
 
     def index_sizes(self) -> dict[str, int]:
         """Return by index how many entries it has."""

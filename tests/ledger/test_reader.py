@@ -127,6 +127,7 @@ def test_an_intact_schema_has_no_faults(path: Path) -> None:
         assert reader.schema_faults() == ()
         assert reader.has_tables()
         assert reader.searched(0, 3) == {"row_session": (3, 0, None), "row_kind": (3, 0, None), "row_parent": (0, 0, None)}
+        assert reader.searched_for([parse_row(*stored) for stored in reader.rows()]) == reader.searched(0, 3)
         assert reader.index_sizes() == {"row_session": 3, "row_kind": 3, "row_parent": 0}
 
 
@@ -164,3 +165,16 @@ def test_an_index_that_hides_a_row_is_found(path: Path, index: str) -> None:
     with LedgerReader(path) as reader:
         assert (reader.searched(0, 3)[index], reader.index_sizes()[index]) == ((3, 1, 1), 2)
         assert reader.searched(0, 1)[index] == reader.searched(2, 3)[index] == (1, 0, None)
+        rows = [parse_row(*stored) for stored in reader.rows()]
+        assert reader.searched_for(rows)[index] == (3, 1, 1)
+        assert reader.searched_for(rows[:1])[index] == reader.searched_for(rows[2:])[index] == (1, 0, None)
+
+
+def test_rows_are_searched_for_by_their_own_word(path: Path) -> None:
+    with LedgerReader(path) as reader:
+        rows = [parse_row(*stored) for stored in reader.rows()]
+        of_another = rows[0]._replace(session="three"), rows[1]._replace(n=7), rows[2]
+        assert reader.searched_for(of_another)["row_session"] == (3, 2, 0)
+        of_another = rows[0], rows[1]._replace(kind="close"), rows[2]._replace(data={"parent": "one"})
+        found = reader.searched_for(of_another)
+        assert (found["row_kind"], found["row_parent"]) == ((3, 1, 1), (1, 1, 2))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,15 @@ from safeloop.ledger.store.book import StoredBook
 
 StoredRow = tuple[int, bytes, bytes]
 
+Indexed = tuple[int, str, int, str, str | None]
+"""What the indexes are made of: a row's position, session, place in it, kind, and parent."""
+
+Searched = dict[str, tuple[int, int, int | None]]
+
 # What judges may read: position, the stored bytes, the signature. Never a generated column or a view.
 _STORED = "SELECT idx, CAST(body AS BLOB), sig FROM row"
 
-# The rows that a search in an index does not find, and for each index whether it does: in one pass, which reads every
-# row's columns once.
+# The rows that a search in an index does not find, and for each index whether it does: in one pass over the rows.
 _SEARCHED = {
     "row_session": (
         "true",
@@ -46,17 +51,25 @@ _ALL = ", ".join(
     f"coalesce(sum(wants_{index}), 0), coalesce(sum(lacks_{index}), 0), min(idx) FILTER (WHERE lacks_{index})"
     for index in _SEARCHED
 )
-# The limit keeps SQLite from merging the two, and from searching for each column that is made of a search.
-_INDEXED = (
-    f"SELECT {_ALL} FROM "  # noqa: S608 - the words above
-    f"(SELECT t.idx, {_EACH} FROM row AS t NOT INDEXED WHERE t.idx BETWEEN ? AND ? LIMIT -1)"
-)
+
+
+def _search(rows: str) -> str:
+    # The limit keeps SQLite from merging the two, and from searching for each column that is made of a search.
+    return f"SELECT {_ALL} FROM (SELECT t.idx, {_EACH} FROM {rows} LIMIT -1)"  # noqa: S608 - the words above
+
+
+_SEARCH_STORED = _search("row AS t NOT INDEXED WHERE t.idx BETWEEN ? AND ?")
+_COLUMNS = "idx, session_id, n, kind, parent"
 _LISTED = {
     "row_session": "SELECT coalesce(sum(1), 0) FROM row INDEXED BY row_session",
     "row_kind": "SELECT coalesce(sum(1), 0) FROM row INDEXED BY row_kind",
     "row_parent": "SELECT coalesce(sum(1), 0) FROM row INDEXED BY row_parent WHERE parent IS NOT NULL",
 }
 """By index: the number of its entries, summed, because SQLite answers a bare count(*) from whichever is smallest."""
+
+
+def _by_index(found: Sequence[Any]) -> Searched:
+    return dict(zip(_SEARCHED, zip(found[::3], found[1::3], found[2::3], strict=True), strict=True))
 
 
 def copied(path: Path) -> tuple[int, str | None]:
@@ -182,14 +195,26 @@ class RowStore:
             found = self._connection.execute("PRAGMA main.table_list").fetchall()
             return frozenset(name for _, name, kind, *_ in found if kind == "table")
 
-    def searched(self, start: int, end: int) -> dict[str, tuple[int, int, int | None]]:
-        """Search rows from `start` up to but not `end` by every index.
+    def searched(self, start: int, end: int) -> Searched:
+        """Search rows from `start` up to but not `end` by every index, as SQLite reads them.
 
         Returns:
             By index: how many rows it is to list, how many of them it does not lead to, and the first such position.
         """
-        found = self._one(_INDEXED, start, end - 1)
-        return dict(zip(_SEARCHED, zip(found[::3], found[1::3], found[2::3], strict=True), strict=True))
+        return _by_index(self._one(_SEARCH_STORED, start, end - 1))
+
+    def searched_for(self, rows: Sequence[Indexed]) -> Searched:
+        """Search rows by every index, at least one: a third of the price, as SQLite need not parse their bodies.
+
+        Args:
+            rows: What the indexes are made of, by each row's own word.
+
+        Returns:
+            As `searched` does.
+        """
+        marks = ", ".join(["(?, ?, ?, ?, ?)"] * len(rows))
+        told = f"WITH t({_COLUMNS}) AS (VALUES {marks}) {_search('t')}"
+        return _by_index(self._one(told, *chain.from_iterable(rows)))
 
     def index_sizes(self) -> dict[str, int]:
         """Return by index how many entries it has.

@@ -190,10 +190,10 @@ class _Audit:
                     words = f"a row lies at position {idx}, where position {end} should follow"
                     self._findings.append(finding(Rule.TREE, words))
                 with self._reader.reading_content():
-                    sweep.take(block, result, trees)
+                    rows = sweep.take(block, result, trees)
                 self._end = trees.next
                 if not self._plan.tree_only:
-                    self._indexes.advance(self._end)  # here, while others are at work
+                    self._indexes.advance(self._end, rows)
 
     def _compare(self) -> None:
         """Hold the tree against what lies outside the file."""

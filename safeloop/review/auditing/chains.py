@@ -22,6 +22,9 @@ from safeloop.ledger.rows import LEDGER_SESSION, NO_ROW
 _FIRST = bytes.fromhex(NO_ROW)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
+SessionKey = bytes | str
+"""A session as it is remembered, where there may be millions."""
+
 _OPENED = 1  # it has an `open` row
 _PROMISE = 2  # it has `spec` rows and nothing else
 _BROKEN = 4  # a row before one of its rows is not here or does not count: it may have been the `open` row
@@ -57,8 +60,8 @@ class Chains:
     """All sessions of a ledger, as far as they have been read."""
 
     def __init__(self) -> None:
-        self._sessions: dict[bytes | str, bytes] = {}
-        self._specs: dict[bytes | str, tuple[bytes, ...]] = {}  # leaves of `spec` rows of sessions not opened yet
+        self._sessions: dict[SessionKey, bytes] = {}
+        self._specs: dict[SessionKey, tuple[bytes, ...]] = {}  # leaves of `spec` rows of sessions not opened yet
         self._lost: set[bytes] = set()
         self._damaged: dict[str, set[int]] = {}
 
@@ -78,7 +81,7 @@ class Chains:
             in_place: False if another leaf is known to belong at its position: then it moves the chain only if
                 it follows.
         """
-        key = _key(row.session)
+        key = session_key(row.session)
         size, leaf, marks = _RECORD.unpack(self._sessions.get(key, _NEW))
         if row.kind != "spec":
             marks &= ~_PROMISE
@@ -94,12 +97,12 @@ class Chains:
 
     def follows(self, session: str, n: int, prev: bytes) -> bool:
         """Say whether a row would follow its session's rows without any doubt."""
-        record = self._sessions.get(_key(session), _NEW)
+        record = self._sessions.get(session_key(session), _NEW)
         return record.startswith(_RECORD.pack(n, prev, 0)[:-1])
 
     def advance(self, session: str, n: int, leaf: bytes) -> None:
         """Take in that a session has gone on, each row after the other, to a row with this `n` and this leaf."""
-        key = _key(session)
+        key = session_key(session)
         marks = _RECORD.unpack(self._sessions.get(key, _NEW))[2]
         self._sessions[key] = _RECORD.pack(n + 1, leaf, marks)
 
@@ -118,7 +121,7 @@ class Chains:
         """
         if row.kind not in ("spec", "open"):
             return ""
-        key = _key(row.session)
+        key = session_key(row.session)
         size, leaf, marks = _RECORD.unpack(self._sessions[key])
         if row.kind == "spec":
             if not marks & _OPENED:
@@ -149,10 +152,10 @@ class Chains:
 
 
 @lru_cache(maxsize=1_024)
-def _key(session: str) -> bytes | str:
+def session_key(session: str) -> SessionKey:
     """Return a session's id as it is kept: a UUID in 16 bytes, any other as it is."""
     return bytes.fromhex(session.replace("-", "")) if _UUID.match(session) else session
 
 
-def _name(key: bytes | str) -> str:
+def _name(key: SessionKey) -> str:
     return key if isinstance(key, str) else str(uuid.UUID(bytes=key))

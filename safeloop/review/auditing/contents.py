@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from safeloop.errors import EncodingError, LedgerError, LedgerLocked, VerificationError
@@ -70,12 +71,16 @@ class ContentCheck:
                     self._lists[claim] = data
                 if claim in summed:
                     digests[claim] = hashlib.sha256(data).hexdigest()
-            for _ in self._read_together(claim for data in self._lists.values() for claim in commitments_in(data)):
+            listed = {claim: commitments_in(data) for claim, data in self._lists.items()}
+            for _ in self._read_together(chain.from_iterable(listed.values())):
                 pass
         except LedgerLocked:
             raise
         except (LedgerError, ValueError):  # a list that is none, or a file that cannot be read
             return  # whoever reads it by itself meets it again, and knows the row
+        for claim, claims in listed.items():
+            if is_plain_request(self._lists[claim]) and all(map(self._is_remembered, claims)):
+                self._remember((claim, None))
         self._settled = {
             row.idx for row, claims in claimed
             if not claims or self._is_settled(row, claims, stated.get(row.idx), digests)

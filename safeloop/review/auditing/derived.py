@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from safeloop.errors import LedgerError
+from safeloop.ledger import Row
 from safeloop.ledger.reader import LedgerReader
 from safeloop.review.auditing.findings import Finding, Rule, counted, finding
 
-_ROWS_AT_ONCE = 4_096
 _FIRST, _LAST = -(2**63), 2**63 - 1
 
 
@@ -28,31 +28,44 @@ class IndexCheck:
 
     def __init__(self, reader: LedgerReader) -> None:
         self._reader = reader
-        self._next = _FIRST
+        self._next = 0
         self._wanted: Counter[str] = Counter()
         self._hidden: dict[str, tuple[int, int]] = {}
         self._is_asked = reader.schema_is_intact()
         self._fault = ""
 
-    def advance(self, end: int, *, at_least: int = _ROWS_AT_ONCE) -> None:
-        """Compare the rows that have not been compared and lie before a position, if they are as many."""
-        if not self._is_asked or self._fault or end - max(0, self._next) < at_least:
+    def advance(self, end: int, rows: Sequence[Row] = ()) -> None:
+        """Compare the rows before a position that have not been compared.
+
+        Args:
+            end: The position.
+            rows: Those of them that are known to be canonical and of their kind's form; if all are, the file need not
+                parse them.
+        """
+        self._search(self._next, end, rows)
+        self._next = end
+
+    def _search(self, start: int, end: int, rows: Sequence[Row] = ()) -> None:
+        if not self._is_asked or self._fault:
             return
+        is_told = rows and len(rows) == end - start
         try:
-            for index, (wanted, lacking, where) in self._reader.searched(self._next, end).items():
-                self._wanted[index] += wanted
-                if where is not None:
-                    first, count = self._hidden.get(index, (where, 0))
-                    self._hidden[index] = first, count + lacking
+            found = self._reader.searched_for(rows) if is_told else self._reader.searched(start, end)
         except LedgerError as error:
             self._fault = str(error)
-        self._next = end
+            return
+        for index, (wanted, lacking, where) in found.items():
+            self._wanted[index] += wanted
+            if where is not None:
+                first, count = self._hidden.get(index, (where, 0))
+                self._hidden[index] = first, count + lacking
 
     def finish(self) -> Iterator[Finding]:
         """Compare what is left, and yield what was found."""
         if not self._is_asked:
             return
-        self.advance(_LAST, at_least=0)
+        self._search(_FIRST, 0)
+        self._search(self._next, _LAST)
         sizes: dict[str, int] = {}
         try:
             sizes = self._reader.index_sizes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 from safeloop.errors import LedgerError
 
@@ -52,8 +53,9 @@ class StoredHashes:
             if any(type(index) is not int for index, _ in ahead):
                 return False
         for level, hashes in enumerate(levels):
+            ahead = self._ahead[level]
             for _ in hashes:
-                self._ahead[level].popleft()
+                ahead.popleft()
         return True
 
     def total(self) -> int | None:
@@ -71,10 +73,7 @@ class StoredHashes:
             self._open[level], ahead = self._level(level), deque()
             self._ahead[level] = ahead
         try:
-            while len(ahead) < number:
-                ahead.append(next(self._open[level]))
-        except StopIteration:
-            pass
+            ahead.extend(islice(self._open[level], max(0, number - len(ahead))))
         except LedgerError as error:
             self.fault = str(error)
         return ahead

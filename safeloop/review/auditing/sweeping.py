@@ -41,8 +41,12 @@ class RecordSweep:
         """The ledger's, as far as it is known by now."""
         return self._examination.origin
 
-    def take(self, block: Block, judged: Judged, trees: Trees) -> None:
-        """Take in the next block, and what there is to say of its rows one by one."""
+    def take(self, block: Block, judged: Judged, trees: Trees) -> Sequence[Row]:
+        """Take in the next block, and what there is to say of its rows one by one.
+
+        Returns:
+            Those that are canonical and of their kind's form; they are signed, unless they were audited before.
+        """
         leaves = judged.levels[0]
         is_placed = len(leaves) == self.work.size and trees.add_block(block.first, judged.levels)
         asked = range(len(leaves)) if judged.asked is None else frozenset(judged.asked)
@@ -60,6 +64,7 @@ class RecordSweep:
                 self._take(rows[at], place)
             elif at in asked:
                 self._take_doubted(judged.doubts[at], leaf, place)
+        return tuple(rows.values())
 
     def finish(self, end: int) -> None:
         """Draw the conclusions that had to wait for the last row; `end` is the position after it."""

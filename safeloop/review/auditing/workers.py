@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -30,6 +32,8 @@ _IN_HAND = 2
 
 _UNDER_WAY = 4
 """Blocks for each process that are worked on, or done and waiting for their turn."""
+
+_PIPE_BYTES = 1_000_000
 
 _PATIENCE_S = 5.0
 
@@ -170,6 +174,7 @@ class _Crew(Generic[Result]):
 def _start(work: Callable[[Block], Result]) -> _Worker[Result]:
     spawning = multiprocessing.get_context("spawn")
     ours, theirs = spawning.Pipe()
+    _widen(ours)
     process = spawning.Process(target=_serve, args=(theirs, work), name="safeloop audit", daemon=True)
     # ^C at a terminal reaches every process of the group: only this one is to answer it, by dismissing the others.
     # What multiprocessing starts beside the first worker lifts the block when it has started: it comes before.
@@ -184,6 +189,12 @@ def _start(work: Callable[[Block], Result]) -> _Worker[Result]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
     return _Worker(process, ours)
+
+
+def _widen(pipe: Connection) -> None:
+    """Let a block lie in the pipe, as far as the system allows: else its sender waits until its end has been taken."""
+    with socket.socket(fileno=os.dup(pipe.fileno())) as same:
+        same.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _PIPE_BYTES)
 
 
 def _serve(pipe: Connection, work: Callable[[Block], Result]) -> None:

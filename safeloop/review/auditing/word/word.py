@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from safeloop.ledger import Row, visible
 from safeloop.ledger.rows import LEDGER_SESSION
 from safeloop.ledger.trust import Trust
+from safeloop.review.auditing.chains import SessionKey, session_key
 from safeloop.review.auditing.findings import Finding, Rule, about
 from safeloop.review.auditing.word import calls, closing, intents, order, releases
 from safeloop.review.auditing.word.laxity import OwnPolicy
@@ -51,7 +52,7 @@ class Word:
 
     def __init__(self, trust: Trust) -> None:
         self._trust = trust
-        self._sessions: dict[str, _State] = {}
+        self._sessions: dict[SessionKey, _State] = {}
         self._windows = Windows()
         self._doubts = Doubts(self._windows)
         self._next = 0
@@ -74,7 +75,7 @@ class Word:
             self._lost_at = self._next + 1
         self._next = row.idx + 1
         if self._windows.see(row.at):
-            self._doubts.forget_ended(lambda session: isinstance(self._sessions.get(session), Governed))
+            self._doubts.forget_ended(lambda session: isinstance(self._sessions.get(session_key(session)), Governed))
         if row.kind == "reconcile":
             self._doubts.reconcile(row)
         if row.session == LEDGER_SESSION:
@@ -109,7 +110,8 @@ class Word:
 
     def _state(self, row: Row) -> _State:
         """Return the session that a row is the next of, or `_LOST`."""
-        found = state = self._sessions.get(row.session)
+        key = session_key(row.session)
+        found = state = self._sessions.get(key)
         if found is None:
             state = Unopened()
         elif type(found) is bytes:
@@ -122,7 +124,7 @@ class Word:
         else:
             state.rows, state.leaf = row.n + 1, row.leaf
         if state is not found:
-            self._sessions[row.session] = state
+            self._sessions[key] = state
         return state
 
     def _begin(self, state: Unopened, row: Row) -> Iterator[Finding]:
@@ -151,13 +153,13 @@ class Word:
         parent = None
         if data["parent"] is not None:
             self._has_families = True
-            found = self._sessions.get(data["parent"])
+            found = self._sessions.get(session_key(data["parent"]))
             parent = found.account if isinstance(found, Governed) else None
             if parent is None and not self._lost_at:
                 yield about(row, Rule.PARENT, f"is a child of session {data['parent']}, which is not open")
         account = Account(row.session, ceilings, parent)
         tools = {each["name"]: each["permission"] for each in data["tools"]}
-        self._sessions[row.session] = Governed(
+        self._sessions[session_key(row.session)] = Governed(
             row.n + 1, row.leaf, data["model"], account, tools, set(promise.criteria)
         )
         for words in tuple(self._windows.open_session()):
@@ -207,7 +209,7 @@ class Word:
         if row.data["outcome"] == _SUSPENDED:
             session.suspended = row.id
         else:
-            self._sessions[row.session] = packed_end(row)
+            self._sessions[session_key(row.session)] = packed_end(row)
 
     def _after(self, session: Reviewed, row: Row) -> Iterator[Finding]:
         if row.kind not in LATER:
