@@ -34,7 +34,7 @@ def client_for(
     if script is not None:
         return ScriptedClient.from_file(script, played=played), SCRIPT_MODEL
     if model == SCRIPT_MODEL:
-        raise SettingError("the replies come from a script: which file?", hint="safeloop resume SESSION --script FILE")
+        raise SettingError("the replies come from a script: which file?", hint="the same command with --script FILE")
     is_chosen = model is not None or settings.get("model").origin != "default"
     model = settings.get("model").value if model is None else model
     if model == OFFLINE:

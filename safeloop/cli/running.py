@@ -12,7 +12,7 @@ import click
 from safeloop.breaker import SUSPENDED
 from safeloop.cli.ceilings import breaker_of, ceiling_options, operator_prices
 from safeloop.cli.clients import client_for
-from safeloop.cli.continuing import again, past_of
+from safeloop.cli.continuing import again, client_again, past_of
 from safeloop.cli.options import Desk, common
 from safeloop.cli.outcomes import report
 from safeloop.cli.progress import Progress
@@ -78,7 +78,9 @@ def run(
         past = None if before is None else past_of(desk, ledger, before)
         promised = _promised(desk, ledger, session, spec_file, strict=strict) if past is None else again(desk, past)
         workspace = workspace if past is None or workspace is not None else past.opened_with.workspace
-        client, model = client_for(desk.settings, script, desk.screen.note)
+        client, model = (
+            client_for(desk.settings, script, desk.screen.note) if past is None else client_again(desk, past, script)
+        )
         tools = stack.enter_context(tools_in(workspace, ledger))
         progress, wanted = Progress(desk.screen), max_tokens_of(desk)
         breaker = breaker_of(desk.settings, promised.ceilings, progress.alarm)

