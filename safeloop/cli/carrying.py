@@ -13,8 +13,9 @@ from itertools import pairwise
 from typing import Any
 
 TAKING = (
-    "attest", "audit", "backup", "checkpoint", "close", "config", "erase", "export", "inbox", "init", "key revoke",
-    "ledger adopt", "ledger import", "ledger limits", "log", "receipt", "release", "resume", "review", "run", "spec",
+    "approvals", "approve", "attest", "audit", "backup", "checkpoint", "close", "config", "erase", "export", "inbox",
+    "init", "key revoke", "ledger adopt", "ledger import", "ledger limits", "log", "receipt", "refuse", "release",
+    "resume", "review", "run", "spec",
 )  # fmt: skip
 """The commands that take `--ledger`."""
 

@@ -83,6 +83,7 @@ _GIST = {
     "attempt": ("turn", "charged_tokens", "in_doubt"),
     "call": ("turn", "tool", "permission"),
     "tool": ("turn", "tool", "pass_fail"),
+    "approval": ("decision", "by", "expires_at"),
     "breach": ("turn", "breach_reason", "limit", "spent", "next_at_most"),
     "check": ("criterion", "pass_fail"),
     "close": ("outcome", "reason", "turns", "total_tokens", "file_count"),

@@ -37,6 +37,11 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         ("receipt", "proving:receipt", "Print the proof of one row."),
         ("log", "listing:log", "List the rows."),
     )),
+    ("Decide about calls", (
+        ("approvals", "approving:approvals", "List destructive calls that wait for a reviewer."),
+        ("approve", "approving:approve", "Sign that one may run, once."),
+        ("refuse", "approving:refuse", "Sign that one must not run."),
+    )),
     ("Keep", (
         ("erase", "erasing:erase", "Erase content; the record stays."),
         ("export", "exporting:export", "Write rows, proofs and content as files."),

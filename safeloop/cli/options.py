@@ -80,6 +80,6 @@ def common(*, quiet: bool = False, trust: bool | str = False, ledger: bool = Tru
 
 
 _SETTINGS = (
-    "ledger", "trust", "reviewer", "reviewer_key", "model", "base_url", "max_tokens", "max_wait", "turns", "tokens",
-    "cost_usd", "time_s", "tool_calls", "errors", "repeats", "prices",
+    "ledger", "trust", "reviewer", "reviewer_key", "model", "base_url", "max_tokens", "max_wait", "remind_every",
+    "turns", "tokens", "cost_usd", "time_s", "tool_calls", "errors", "repeats", "prices",
 )  # fmt: skip

@@ -9,6 +9,8 @@ from safeloop.cli.options import Desk
 from safeloop.cli.words import plural
 from safeloop.errors import ExitCode
 from safeloop.loop import LoopResult
+from safeloop.spec.dry_run import reason_of
+from safeloop.spec.suspension import suspension_of
 
 CODES: Mapping[str, ExitCode] = {
     "completed": ExitCode.DONE, "breached": ExitCode.BREACH, "unmet": ExitCode.UNMET, "failed": ExitCode.FAILED,
@@ -21,13 +23,25 @@ def facts_of(result: LoopResult) -> dict[str, Any]:
     return {
         "session": result.session_id, "outcome": result.outcome, "reason": result.reason, "turns": result.turns,
         "total_tokens": result.total_tokens, "breach_reason": result.breach_reason,
-        "exit_code": int(CODES[result.outcome]), "next": next_of(result),
+        "dry_run": result.is_dry_run, "exit_code": int(code_of(result)), "next": next_of(result),
     }
+
+
+def code_of(result: LoopResult) -> ExitCode:
+    """Return the exit code of a run; a dry run has done what it was asked for where its loop came to its own end."""
+    if result.is_dry_run and result.breach_reason is not None:
+        return ExitCode.BREACH
+    if result.is_dry_run and result.reason == reason_of("completed"):
+        return ExitCode.DONE
+    return CODES[result.outcome]
 
 
 def words_of(result: LoopResult) -> str:
     """Say how a run ended, in one line."""
     recorded = result.turns - 1 if result.breach_reason else result.turns
+    if result.is_dry_run and result.outcome == "failed":
+        return (f"{result.reason}; {plural(recorded, 'turn')}, {result.total_tokens:,} tokens; nothing was written or "
+                "destroyed, nothing can be released")
     said = {
         "completed": f"completed; {plural(recorded, 'turn')}, {result.total_tokens:,} tokens; awaits review",
         "breached": f"stopped before the call; {plural(recorded, 'turn')} recorded; nothing released",
@@ -39,13 +53,15 @@ def words_of(result: LoopResult) -> str:
 
 def next_of(result: LoopResult) -> str:
     """Return the command that comes next."""
-    verb = "resume" if result.outcome == "suspended" else "review"
-    return f"safeloop {verb} {result.session_id}"
+    if result.outcome != "suspended":
+        return f"safeloop review {result.session_id}"
+    call = suspension_of(result.reason).call
+    return f"safeloop resume {result.session_id}" if call is None else f"safeloop approve {call}"
 
 
 def report(desk: Desk, result: LoopResult) -> int:
     """Show how a run ended, and return its exit code; what is not done is told even where it is to be quiet."""
-    code, line = CODES[result.outcome], f"session {result.session_id}: {words_of(result)}"
+    code, line = code_of(result), f"session {result.session_id}: {words_of(result)}"
     if code == ExitCode.DONE or desk.screen.as_json:
         desk.screen.result(line, facts_of(result))
     else:

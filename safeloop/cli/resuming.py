@@ -12,14 +12,16 @@ from typing import Any
 import click
 
 from safeloop.breaker import CircuitBreaker
+from safeloop.cli.approver import approvals_of
 from safeloop.cli.ceilings import operator_prices
 from safeloop.cli.clients import client_for
 from safeloop.cli.options import Desk, common
-from safeloop.cli.outcomes import CODES, facts_of, report, words_of
+from safeloop.cli.outcomes import code_of, facts_of, report, words_of
 from safeloop.cli.programs import ending_words
 from safeloop.cli.progress import Progress
-from safeloop.cli.running import max_tokens_of, max_wait_of, tools_in
+from safeloop.cli.running import max_tokens_of, max_wait_of, remind_every_of
 from safeloop.cli.sessions import resolve, short
+from safeloop.cli.tooling import tools_in
 from safeloop.errors import ExitCode, LedgerLocked, NotALoop, SafeloopError, SettingError, Suspended
 from safeloop.ledger import Ledger
 from safeloop.ledger.upkeep.limiting import limits_row
@@ -28,13 +30,14 @@ from safeloop.loop.lock import is_session_live
 from safeloop.loop.opening import led_by_programs
 from safeloop.review.inbox import Item, State, waiting
 from safeloop.spec.suspension import Cause, suspension_of
+from safeloop.tools.sandbox import check_runner
 
 # From what needs a look at once to what needs none: the exit code of many sessions is the first that one of them has.
 _GRAVEST = (
     ExitCode.UNEXPECTED, ExitCode.UNUSABLE, ExitCode.VERIFICATION_FAILED, ExitCode.USAGE, ExitCode.FAILED,
     ExitCode.BREACH, ExitCode.UNMET, ExitCode.SUSPENDED,
 )
-_PAUSED = (State.SUSPENDED, State.OPEN)
+_PAUSED = (State.SUSPENDED, State.APPROVAL, State.OPEN)
 _PROGRAM = "program"  # skipped: none of ours can go on with it
 
 
@@ -75,14 +78,17 @@ class _Candidate:
 @click.option("--all", "every", is_flag=True, help="Every session that can go on now: for cron.")
 @click.option("--rerun", metavar="CALL", help="Run a call again that may have run.")
 @click.option("--skip", metavar="CALL", help="Pass over a call that may have run; the model is told.")
+@click.option("--tools", "own_tools", metavar="MODULE:NAME", help="Tools of your own, those that it was opened with.")
 @click.option("--script", type=click.Path(path_type=Path), help="Play the rest of a JSON file; no model is asked.")
 @click.option("--base-url", metavar="URL", help="The OpenAI-compatible server that it was asked at.")
 @click.option("--prices", metavar="FILE", help="Your own prices, before the published ones: safeloop help settings.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Tokens wanted of each reply.")
+@click.option("--remind-every", type=click.IntRange(min=0), help="Replies until the model is told the promise again.")
 @click.option("--max-wait", type=click.IntRange(min=0), help="Seconds that a turn may wait before it is suspended.")
 @common(quiet=True)
 def resume(
-    desk: Desk, session: str | None, every: bool, rerun: str | None, skip: str | None, script: Path | None
+    desk: Desk, session: str | None, every: bool, rerun: str | None, skip: str | None, script: Path | None,
+    own_tools: str | None,
 ) -> int:
     """Go on with a session that was suspended, or whose process is gone.
 
@@ -103,29 +109,36 @@ def resume(
     with contextlib.closing(desk.open_ledger()) as ledger:
         if every:
             candidates = [_Candidate(item, item.session in led, item.row < limited) for item in items]
-            return _all(desk, ledger, candidates, script)
-        return report(desk, _resumed(desk, ledger, name, script, rerun=rerun, skip=skip))
+            return _all(desk, ledger, candidates, script, own_tools)
+        return report(desk, _resumed(desk, ledger, name, script, own_tools, rerun=rerun, skip=skip))
 
 
 def _resumed(
-    desk: Desk, ledger: Ledger, session: str, script: Path | None, *, rerun: str | None = None, skip: str | None = None
+    desk: Desk, ledger: Ledger, session: str, script: Path | None, own_tools: str | None, *, rerun: str | None = None,
+    skip: str | None = None, may_ask: bool = True,
 ) -> LoopResult:
     left = left_behind(ledger, session)
     client, model = client_for(desk.settings, script, desk.screen.note, model=left.model, played=left.requests)
     progress = Progress(desk.screen)
-    with tools_in(left.workspace, ledger) as tools:
+    with tools_in(
+        desk.settings, left.workspace, ledger, left.spec.tools, own_tools, opened_with=left.tools
+    ) as tools:
         loop = AgentLoop(
             left.spec, CircuitBreaker.of(left.ceilings, output_fn=progress.alarm), ledger, client, model,
             max_tokens_of(desk), tools=tools, workspace=left.workspace, on_event=progress.tell,
-            max_wait_s=max_wait_of(desk), prices=operator_prices(desk.settings),
+            run_check=check_runner(left.spec.criteria, left.workspace),
+            max_wait_s=max_wait_of(desk), prices=operator_prices(desk.settings), dry_run=left.is_dry_run,
+            remind_every=remind_every_of(desk), approvals=approvals_of(desk, may_ask=may_ask),
         )
         return loop.resume(rerun=rerun, skip=skip)
 
 
-def _all(desk: Desk, ledger: Ledger, candidates: Sequence[_Candidate], script: Path | None) -> int:
+def _all(
+    desk: Desk, ledger: Ledger, candidates: Sequence[_Candidate], script: Path | None, own_tools: str | None
+) -> int:
     taken, names = [], tuple(each.item.session for each in candidates)
     for each in candidates:
-        one = _take(each, ledger, lambda name: _resumed(desk, ledger, name, script))
+        one = _take(each, ledger, lambda name: _resumed(desk, ledger, name, script, own_tools, may_ask=False))
         taken.append(one)
         if not desk.screen.as_json and one.action != _PROGRAM:
             line = f"{short(one.session, names)}  {one.words}"
@@ -158,7 +171,7 @@ def _take(candidate: _Candidate, ledger: Ledger, go_on: Callable[[str], LoopResu
         said = str(error) or type(error).__name__
         return _taken(name, "error", f"error: {said}", ExitCode.UNEXPECTED, reason=said)
     facts = {key: value for key, value in facts_of(result).items() if key != "session"}
-    return _taken(name, "resumed", words_of(result), CODES[result.outcome], **facts)
+    return _taken(name, "resumed", words_of(result), code_of(result), **facts)
 
 
 def _left_alone(candidate: _Candidate, ledger: Ledger) -> Taken | None:
@@ -171,8 +184,10 @@ def _left_alone(candidate: _Candidate, ledger: Ledger) -> Taken | None:
         return _taken(name, _PROGRAM, "is led by a program")
     if candidate.has_new_limits and suspension.cause is Cause.WINDOW:
         return None
-    if item.state is State.SUSPENDED and not suspension.is_over(datetime.now(UTC)):
-        action = "person" if suspension.needs_person else "waiting"
+    if suspension.cause is Cause.APPROVAL and item.state is State.SUSPENDED:
+        return None  # somebody has decided
+    if item.state is State.APPROVAL or (item.state is State.SUSPENDED and not suspension.is_over(datetime.now(UTC))):
+        action = "person" if item.state is State.APPROVAL or suspension.needs_person else "waiting"
         return _taken(name, action, f"waits ({item.reason})", reason=item.reason)
     return None
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 
 from safeloop.breaker import SUSPENDED
+from safeloop.cli.approver import approvals_of
 from safeloop.cli.ceilings import breaker_of, ceiling_options, operator_prices
 from safeloop.cli.clients import client_for
 from safeloop.cli.continuing import again, client_again, past_of
@@ -18,17 +18,18 @@ from safeloop.cli.outcomes import report
 from safeloop.cli.progress import Progress
 from safeloop.cli.sessions import resolve
 from safeloop.cli.starting import warn_of
+from safeloop.cli.tooling import tools_in
 from safeloop.errors import ExitCode, LedgerLocked, SessionNotFoundError, SettingError
 from safeloop.ledger import Ledger
 from safeloop.ledger.encoding import MAX_INTEGER
 from safeloop.loop import AgentLoop, abandon_session
 from safeloop.loop.lock import held
 from safeloop.loop.opening import check_opening
-from safeloop.loop.place import check_workspace, job_lock_path, lock_path
+from safeloop.loop.place import job_lock_path, lock_path
 from safeloop.loop.preparing import price_of
 from safeloop.loop.waiting import LONGEST_MAX_WAIT_S
-from safeloop.spec import SpecDraft, SpecResult, load, read_spec_file, record
-from safeloop.tools import ContainmentError, Root, ToolRegistry, file_tools
+from safeloop.spec import SpecDraft, SpecResult, load, read_spec_file, record, require_checkable
+from safeloop.tools.sandbox import check_runner
 
 MOST_TASK_BYTES = 10_000_000
 LONGEST_WAIT_S = 24 * 3600.0
@@ -41,11 +42,13 @@ LONGEST_WAIT_S = 24 * 3600.0
 @click.option("--task", help="The task, as text.")
 @click.option("--task-file", metavar="FILE", help="The task, from a file; - is standard input.")
 @click.option("--workspace", type=click.Path(path_type=Path), help="A folder that the tools may read.")
+@click.option("--tools", "own_tools", metavar="MODULE:NAME", help="Tools of your own, a registry: safeloop help tools.")
 @click.option("--model", help="The model to ask; offline-auditor asks none.")
 @click.option("--base-url", metavar="URL", help="An OpenAI-compatible server to ask: safeloop help models.")
 @click.option("--script", type=click.Path(path_type=Path), help="Play the replies of a JSON file; no model is asked.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Tokens wanted of each reply.")
 @click.option("--max-wait", type=click.IntRange(min=0), help="Seconds that a turn may wait before it is suspended.")
+@click.option("--remind-every", type=click.IntRange(min=0), help="Replies until the model is told the promise again.")
 @click.option("--prices", metavar="FILE", help="Your own prices, before the published ones: safeloop help settings.")
 @click.option("--parent", metavar="SESSION", help="The session that this one works for: what it spends, that one does.")
 @ceiling_options
@@ -54,11 +57,12 @@ LONGEST_WAIT_S = 24 * 3600.0
     help="What to do while another run of the same job goes on.",
 )
 @click.option("--strict", is_flag=True, help="Refuse a spec that draws a warning.")
+@click.option("--dry-run", is_flag=True, help="Say what would be written or destroyed, and do not; never released.")
 @common(quiet=True)
-def run(
+def run(  # noqa: PLR0913, PLR0917 - a parameter an option
     desk: Desk, session: str | None, spec_file: Path | None, before: str | None, task: str | None,
     task_file: str | None, workspace: Path | None, script: Path | None, parent: str | None, on_overlap: str,
-    strict: bool,
+    strict: bool, dry_run: bool, own_tools: str | None,
 ) -> int:
     """Run a spec once, inside its ceilings: SESSION, or a new session of --spec-file.
 
@@ -81,17 +85,20 @@ def run(
         client, model = (
             client_for(desk.settings, script, desk.screen.note) if past is None else client_again(desk, past, script)
         )
-        tools = stack.enter_context(tools_in(workspace, ledger))
+        tools = stack.enter_context(tools_in(desk.settings, workspace, ledger, promised.tools, own_tools))
         progress, wanted = Progress(desk.screen), max_tokens_of(desk)
         breaker = breaker_of(desk.settings, promised.ceilings, progress.alarm)
         above, prices = _parent(desk, parent), operator_prices(desk.settings)
         check_opening(ledger, breaker.ceilings, above, price_of(client, model, prices, breaker.ceilings))
+        run_check = check_runner(promised.criteria, workspace)
+        require_checkable(promised.criteria, run_check)
         spec = promised if isinstance(promised, SpecResult) else record(ledger, promised)
         loop = AgentLoop(
             spec, breaker, ledger, client, model, wanted, tools=tools, workspace=workspace, on_event=progress.tell,
-            max_wait_s=max_wait_of(desk), parent=above, prices=prices,
+            max_wait_s=max_wait_of(desk), parent=above, run_check=run_check, prices=prices, dry_run=dry_run,
+            remind_every=remind_every_of(desk), approvals=approvals_of(desk),
         )
-        desk.screen.note(f"session {spec.session_id}")
+        desk.screen.note(f"session {spec.session_id}{', a dry run' if dry_run else ''}")
         try:
             result = loop.run(text) if past is None else loop.continue_from(past.session)
         except BaseException as error:
@@ -189,21 +196,6 @@ def _read_task(task_file: str) -> bytes:
         return file.read(MOST_TASK_BYTES + 1)
 
 
-@contextlib.contextmanager
-def tools_in(workspace: Path | None, ledger: Ledger) -> Iterator[Callable[[Root], ToolRegistry]]:
-    """Give the file tools of a run: they read the workspace, if there is one, and write to staging."""
-    if workspace is None:
-        yield lambda staging: file_tools(None, staging)
-        return
-    try:
-        root = Root(workspace)
-    except ContainmentError as error:
-        raise SettingError(f"workspace {error}", hint="name a folder that the tools may read") from None
-    with root:
-        check_workspace(workspace, ledger)
-        yield lambda staging: file_tools(root, staging)
-
-
 def max_wait_of(desk: Desk) -> float:
     """Return how long a turn may wait, in seconds."""
     value = desk.settings.get("max_wait")
@@ -211,6 +203,14 @@ def max_wait_of(desk: Desk) -> float:
         raise SettingError(f"{value.origin}: max_wait must be from 0 to {LONGEST_MAX_WAIT_S:.0f} seconds",
                            hint="safeloop config")
     return float(value.value)
+
+
+def remind_every_of(desk: Desk) -> int:
+    """Return after how many replies the promise is put before the model again; 0 is never."""
+    value = desk.settings.get("remind_every")
+    if not 0 <= value.value <= MAX_INTEGER:
+        raise SettingError(f"{value.origin}: remind_every must be from 0 to {MAX_INTEGER}", hint="safeloop config")
+    return int(value.value)
 
 
 def max_tokens_of(desk: Desk) -> int:

@@ -27,7 +27,7 @@ def inbox(desk: Desk) -> None:
     """
     with desk.read_ledger() as reader:
         items = waiting(reader)
-        waits = [item.session for item in items if item.state in (State.SUSPENDED, State.OPEN)]
+        waits = [item.session for item in items if item.state in (State.SUSPENDED, State.APPROVAL, State.OPEN)]
         led = led_by_programs(reader, waits)
     running = {item.session for item in items if item.state == "open" and _is_running(desk, item.session)}
     now, names = datetime.now(UTC), tuple(item.session for item in items)
@@ -53,7 +53,7 @@ def _inbox_line(item: Item, now: datetime, names: tuple[str, ...], *, running: b
     return (
         f"{short(item.session, names):13} {state:10} {since:>6}  {item.outcome or '-':10} "
         f"{plural(item.turns, 'turn'):>9} {item.tokens:>9,} tokens  {'' if running else item.next_command}".rstrip()
-        + (f"\n{'':13} {item.reason}" if item.state == "suspended" and item.reason else "")
+        + (f"\n{'':13} {item.reason}" if item.outcome == "suspended" and item.reason else "")
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from safeloop.breaker import Batch, Place, admit_calls, begin_call, check_running
 from safeloop.ledger import Content, Draft, Ledger, Row, View, visible
 from safeloop.ledger.content import JSON, TEXT
+from safeloop.loop.approving import Approving, Grant, Waits
 from safeloop.loop.conversation import answer_of
 from safeloop.loop.interruption import Interruption
 from safeloop.loop.lock import Runner
@@ -18,10 +19,25 @@ from safeloop.loop.repeats import STOPPED, Repeats
 from safeloop.models.reply import ToolCall
 from safeloop.models.shapes import compact_json
 from safeloop.spec import Breach, Ceilings, ToolGrant
-from safeloop.tools import Permission, Refusal, ToolOutcome, ToolRegistry, plan_call, run_planned
+from safeloop.spec.dry_run import NOT_RUN as NOT_RUN_DRY
+from safeloop.tools import (
+    NeedsApproval,
+    Permission,
+    Planned,
+    Refusal,
+    ToolOutcome,
+    ToolRegistry,
+    plan_call,
+    run_planned,
+)
+from safeloop.tools.dry import rehearsed
+from safeloop.tools.registry import Tool
 
 NOT_RUN = "the reply was cut before it was complete, so no call of it was run: a cut call can be another call"
 PASSED_OVER = "this call was begun and its process died: it may have had its effect, and it was not run again"
+
+Fitted = Callable[[View, tuple[Draft, ...]], tuple[Draft, ...]]
+"""Makes drafts fit what the ledger shows under its lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +46,7 @@ class Hands:
 
     Attributes:
         tools: Every tool there is; the grant says which may be used.
+        is_dry_run: Calls that write or destroy are answered with what would have been done, and are not run.
     """
 
     ledger: Ledger
@@ -38,10 +55,12 @@ class Hands:
     grant: ToolGrant
     interruption: Interruption
     on_ran: Callable[[str, bool], object]
+    approving: Approving
     runner: Runner = field(default_factory=Runner)
     on_runs: Callable[[str, Any], object] = lambda _tool, _arguments: None
     ceilings: Ceilings = field(default_factory=Ceilings)
     repeats: Repeats = field(default_factory=lambda: Repeats(None))
+    is_dry_run: bool = False
 
     def admit(self, place: Place, calls: tuple[ToolCall, ...]) -> Batch:
         """Count a whole batch before its first call runs; where it goes beyond a ceiling, that becomes a row.
@@ -61,11 +80,14 @@ class Hands:
                 if arguments is not None and told is not None:
                     self.repeats.recall(row.data["tool"], json.loads(arguments), told.decode("utf-8", "surrogatepass"))
 
-    def run(self, place: Place, calls: tuple[ToolCall, ...], *, is_limited: bool) -> list[dict[str, Any]] | Breach:
+    def run(
+        self, place: Place, calls: tuple[ToolCall, ...], *, is_limited: bool
+    ) -> list[dict[str, Any]] | Breach | Waits:
         """Take each call through its steps; return the results as the next user message.
 
         Once calls were identical too often, no more of them is run. Where others of the family have used up what was
-        left for a call since the batch was admitted, that is a row, and none is run from there on.
+        left for a call since the batch was admitted, that is a row, and none is run from there on. Where one waits for
+        a person's decision, the others after it wait too.
 
         Args:
             place: The turn whose reply asks for them.
@@ -77,25 +99,31 @@ class Hands:
             if self.repeats.is_beyond:
                 return answers + self._refuse(place.turn, calls[at:], "Repeated", STOPPED)
             answer = self._one(place, call, is_limited=is_limited)
-            if isinstance(answer, Breach):
+            if isinstance(answer, Breach | Waits):
                 return answer
             answers.append(answer)
         return answers
 
-    def run_again(self, turn: int, call: ToolCall, begun: Row) -> dict[str, Any]:
-        """Run a call that may have run already; its `call` row stands."""
+    def run_again(self, turn: int, call: ToolCall, begun: Row) -> dict[str, Any] | Waits:
+        """Run a call that may have run already, or that waited for a decision; its `call` row stands."""
         self.interruption.check()
         self.runner.check()
-        plan = plan_call(self.tools, self.grant, call.name, call.input)
-        if isinstance(plan, Refusal):
-            return self._record_again(turn, call, plan.outcome, begun)
-        with self.interruption.in_flight():
-            outcome = run_planned(plan)
-        return self._record_again(turn, call, outcome, begun)
+        plan, grant = plan_call(self.tools, self.grant, call.name, call.input), None
+        if isinstance(plan, NeedsApproval):
+            decided = self.approving.decide_again(plan.tool, begun)
+            if isinstance(decided, Waits):
+                return decided
+            plan, grant = _after(plan, decided)
+        outcome = plan.outcome if isinstance(plan, Refusal) else self._run(call, plan)
+        return self._record_again(turn, call, outcome, begun, _covered_by(grant))
 
     def pass_over(self, turn: int, call: ToolCall, begun: Row) -> dict[str, Any]:
         """Give a call that may have run no second chance: the model is told that nobody knows its outcome."""
-        return self._record_again(turn, call, _not_run(self.tools, call, "PassedOver", PASSED_OVER), begun)
+        def after_its_grant(view: View, drafts: tuple[Draft, ...]) -> tuple[Draft, ...]:
+            return (*self.approving.ended_grant(begun, view), *drafts)
+
+        outcome = _not_run(self.tools, call, "PassedOver", PASSED_OVER)
+        return self._record_again(turn, call, outcome, begun, after_its_grant)
 
     def refuse(self, turn: int, calls: tuple[ToolCall, ...]) -> list[dict[str, Any]]:
         """Run none of these calls; record and return an error result for each."""
@@ -108,7 +136,7 @@ class Hands:
         self._append(*drafts)
         return [self._answer(call, outcome) for call, outcome in pairs]
 
-    def _one(self, place: Place, call: ToolCall, *, is_limited: bool) -> dict[str, Any] | Breach:
+    def _one(self, place: Place, call: ToolCall, *, is_limited: bool) -> dict[str, Any] | Breach | Waits:
         self.interruption.check()
         self.runner.check()
         turn = place.turn
@@ -116,28 +144,58 @@ class Hands:
         plan = plan_call(self.tools, self.grant, call.name, call.input)
         if isinstance(plan, Refusal):
             return self._record(turn, call, plan.outcome, arguments)
-        if is_limited or plan.tool.permission is not Permission.READ:
+        if self.is_dry_run and plan.tool.permission is not Permission.READ:
+            return self._record(turn, call, rehearsed(plan.tool, call.input), arguments)
+        if isinstance(plan, NeedsApproval) or is_limited or plan.tool.permission is not Permission.READ:
             # The call comes before the deed: a crash in between leaves proof that it may have been done.
-            data = _facts(turn, call, plan.tool.name, plan.tool.permission, arguments)
-            draft = Draft(self.session, "call", data, (arguments,))
-            breach = begin_call(self.ledger.append, place, draft, self.ceilings, is_limited=is_limited)
-            if breach is not None:
-                return breach
+            begun = self._begin(place, call, plan.tool, arguments, is_limited=is_limited)
+            if isinstance(begun, Breach):
+                return begun
+            if isinstance(plan, NeedsApproval):
+                return self._approved(turn, call, plan, begun)
+        return self._record(turn, call, self._run(call, plan), arguments)
+
+    def _begin(
+        self, place: Place, call: ToolCall, tool: Tool, arguments: Content, *, is_limited: bool
+    ) -> Row | Breach:
+        """Write the row of a call that is about to run, unless one more goes beyond a ceiling by now."""
+        rows: list[Row] = []
+
+        def append(decide: Callable[[View], tuple[Draft, ...]]) -> tuple[Row, ...]:
+            rows.extend(self.ledger.append(decide))
+            return tuple(rows)
+
+        data = _facts(place.turn, call, tool.name, tool.permission, arguments)
+        draft = Draft(self.session, "call", data, (arguments,))
+        return begin_call(append, place, draft, self.ceilings, is_limited=is_limited) or rows[0]
+
+    def _approved(self, turn: int, call: ToolCall, plan: NeedsApproval, begun: Row) -> dict[str, Any] | Waits:
+        """Have a call decided about that has just begun, and do what was decided."""
+        decided = self.approving.decide(plan.tool, begun)
+        if isinstance(decided, Waits):
+            return decided
+        now, grant = _after(plan, decided)
+        outcome = now.outcome if isinstance(now, Refusal) else self._run(call, now)
+        return self._record_again(turn, call, outcome, begun, _covered_by(grant))
+
+    def _run(self, call: ToolCall, plan: Planned) -> ToolOutcome:
         self.on_runs(plan.tool.name, call.input)
         with self.interruption.in_flight():
-            outcome = run_planned(plan)
-        return self._record(turn, call, outcome, arguments)
+            return run_planned(plan)
 
     def _record(self, turn: int, call: ToolCall, outcome: ToolOutcome, arguments: Content) -> dict[str, Any]:
         outcome = self._compared(call, outcome)
         self._append(self._draft(turn, call, outcome, arguments))
         return self._answer(call, outcome)
 
-    def _record_again(self, turn: int, call: ToolCall, outcome: ToolOutcome, begun: Row) -> dict[str, Any]:
+    def _record_again(
+        self, turn: int, call: ToolCall, outcome: ToolOutcome, begun: Row, fitted: Fitted
+    ) -> dict[str, Any]:
+        """Record a call whose `call` row is there, with the commitment that it has."""
         outcome = self._compared(call, outcome)
         draft = self._draft(turn, call, outcome, self._arguments(call))
         data = dict(draft.data) | {"arguments": begun.data["arguments"]}  # one call, one commitment
-        self._append(dataclasses.replace(draft, data=data, contents=draft.contents[1:]))
+        self._append(dataclasses.replace(draft, data=data, contents=draft.contents[1:]), fitted=fitted)
         return self._answer(call, outcome)
 
     def _compared(self, call: ToolCall, outcome: ToolOutcome) -> ToolOutcome:
@@ -159,20 +217,34 @@ class Hands:
         return Draft(self.session, "tool", data, tuple(contents))
 
     def _answer(self, call: ToolCall, outcome: ToolOutcome) -> dict[str, Any]:
-        self.on_ran(outcome.tool, outcome.passed)
-        return answer_of(call, outcome.result, outcome.passed)
+        is_fine = outcome.passed or (outcome.error or {}).get("class") == NOT_RUN_DRY
+        self.on_ran(outcome.tool, is_fine)
+        return answer_of(call, outcome.result, is_fine)
 
     def _arguments(self, call: ToolCall) -> Content:
         return self.ledger.content(compact_json(call.input), JSON)
 
-    def _append(self, *drafts: Draft) -> None:
+    def _append(self, *drafts: Draft, fitted: Fitted = lambda _view, drafts: drafts) -> None:
         self.runner.check()
 
         def decide(view: View) -> tuple[Draft, ...]:
             check_running(view, self.session)
-            return drafts
+            return fitted(view, drafts)
 
         self.ledger.append(decide)
+
+
+def _after(plan: NeedsApproval, decided: Grant | Refusal) -> tuple[Planned | Refusal, Grant | None]:
+    """Return what a decision leaves to be done, and the grant that it is done on."""
+    return (decided, None) if isinstance(decided, Refusal) else (plan.approved(), decided)
+
+
+def _covered_by(grant: Grant | None) -> Fitted:
+    """Have the row of a run show that it began before the end of its grant."""
+    def fitted(view: View, drafts: tuple[Draft, ...]) -> tuple[Draft, ...]:
+        return drafts if grant is None else tuple(grant.covering(draft, view.now) for draft in drafts)
+
+    return fitted
 
 
 def _not_run(tools: ToolRegistry, call: ToolCall, error_class: str, message: str) -> ToolOutcome:

@@ -21,12 +21,16 @@ from safeloop.ledger.site import MEMORY
 from safeloop.loop import place
 from safeloop.loop.acting import Hands
 from safeloop.loop.answering import Answers
+from safeloop.loop.approving import Approvals, Approving
 from safeloop.loop.asking import Asking
-from safeloop.loop.beginning import Decision, Start, Unanswered, continued, fresh, resumed
+from safeloop.loop.beginning import Start, Unanswered, continued, fresh, resumed
+from safeloop.loop.begun import Decision
 from safeloop.loop.closing import BREACHED, COMPLETED, FAILED, Ending, Product, close_session
 from safeloop.loop.events import Closed, Listener, Started, ToolRan, ToolRuns
+from safeloop.loop.goal import EVERY, goal_of
 from safeloop.loop.governed import Turns
 from safeloop.loop.interruption import GRACE_S, Interruption
+from safeloop.loop.judging import Judge
 from safeloop.loop.lock import Runner, held
 from safeloop.loop.model import Model
 from safeloop.loop.opening import Setting
@@ -37,11 +41,13 @@ from safeloop.loop.result import LoopResult
 from safeloop.loop.streaming import Stream, streamed
 from safeloop.loop.waiting import MAX_WAIT_S, Pace, check_max_wait
 from safeloop.models import adapt
-from safeloop.spec import SpecResult
+from safeloop.spec import Run, SpecResult, require_checkable
 from safeloop.tools import ContainmentError, Root, ToolRegistry
 
 DEFAULT_MODEL = "claude-sonnet-5-5"
 _PROBE_S = 0.25  # rides out another process that only asks whether the lock is held
+
+_LATER = Approvals()
 
 MakeTools = Callable[[Root], ToolRegistry]
 
@@ -67,6 +73,12 @@ class AgentLoop:
         sleep_fn: Waits so many seconds; None waits in real time, until a signal ends it.
         parent: The session that this one works for: what it spends, that one and its ancestors spend too.
         prices: The operator's own, before the published ones.
+        dry_run: Answer calls that write or destroy with what would have been done, and do nothing; such a session
+            ends as `failed` at best, and is never released.
+        approvals: Who may approve destructive calls, and who can be asked; by default nobody can, and the session is
+            suspended until somebody has decided.
+        run_check: Runs the commands of the spec's criteria, in a sandbox: `safeloop.tools.sandbox.check_runner`.
+        remind_every: Put the promise before the model again after so many of its replies; 0 is never.
 
     Raises:
         SettingError: An argument has no meaning; nothing was recorded.
@@ -91,8 +103,13 @@ class AgentLoop:
         sleep_fn: Callable[[float], object] | None = None,
         parent: str | None = None,
         prices: Iterable[Entry] = (),
+        dry_run: bool = False,
+        approvals: Approvals = _LATER,
+        remind_every: int = EVERY,
+        run_check: Run | None = None,
     ) -> None:
         check_request(model, max_tokens, thinking)
+        require_checkable(spec.criteria, run_check)
         if workspace is not None:
             place.check_workspace(workspace, ledger)
         self.spec = spec
@@ -111,6 +128,10 @@ class AgentLoop:
         self._sleep_fn = sleep_fn
         self._parent = parent
         self._prices = tuple(prices)
+        self._dry_run = dry_run
+        self._approvals = approvals
+        self._goal = goal_of(spec, remind_every)
+        self._run_check = run_check
 
     def run(self, task: str) -> LoopResult:
         """Work on the task until it is done, refused, or a ceiling stops the loop.
@@ -127,7 +148,7 @@ class AgentLoop:
         """
         if not isinstance(task, str):
             raise TypeError(f"a task is a text, not {type(task).__name__}")
-        return self._from(lambda: fresh(self.ledger, self.spec.session_id, task))
+        return self._from(lambda: fresh(self.ledger, self.spec.session_id, task, self._goal))
 
     def stream(self, task: str) -> Stream:
         """Do the same, told as it happens: an iterator of events, of which the last is `Closed`.
@@ -166,7 +187,7 @@ class AgentLoop:
         decision = None if call is None else Decision(call, again=rerun is not None)
         if self.ledger.db_path == MEMORY:
             raise LedgerError("a ledger in memory keeps no session that could be resumed")
-        return self._from(lambda: resumed(self.ledger, self.spec.session_id, decision))
+        return self._from(lambda: resumed(self.ledger, self.spec.session_id, decision, self._goal, self._approvals))
 
     def continue_from(self, session: str) -> LoopResult:
         """Take up the work of a session that a ceiling stopped, in this one: its task, its conversation, its files.
@@ -175,7 +196,7 @@ class AgentLoop:
             LedgerError: No ceiling stopped it, or its content is no longer kept.
             Exception: As `run`.
         """
-        return self._from(lambda: continued(self.ledger, self.spec.session_id, session))
+        return self._from(lambda: continued(self.ledger, self.spec.session_id, session, self._goal))
 
     def _from(self, begin: Callable[[], Start]) -> LoopResult:
         if not is_session_id(self.spec.session_id):
@@ -225,6 +246,7 @@ class AgentLoop:
         return Setting(
             self.spec, start.task, ceilings, self.model, endpoint_of(client), tools, self._workspace,
             start.continues, self._parent, price_of(client, self.model, self._prices, ceilings),
+            is_dry_run=self._dry_run,
         )
 
 
@@ -246,7 +268,8 @@ class _Run:
         self._started = time.monotonic() - start.elapsed_ms / 1000  # suspended time does not count
         self._output = start.output
         self._unanswered = start.unanswered
-        self._is_closed = False
+        self._is_closed, self._is_dry_run = False, loop._dry_run
+        self._run_check = loop._run_check
         self._runner = Runner()
         client = adapt(loop.client)
         granted = registry.granted(spec.tools.permissions, spec.tools.names)
@@ -262,13 +285,17 @@ class _Run:
             Pace(interruption, loop._sleep_fn), self._elapsed_ms, loop._max_wait_s, self._tell,
         )
         self._hands = Hands(
-            ledger, spec.session_id, registry, spec.tools, interruption, self._tool_ran, on_runs=self._tool_runs,
+            ledger, spec.session_id, registry, spec.tools, interruption, self._tool_ran,
+            Approving(ledger, spec.session_id, loop._approvals, interruption, self._runner), on_runs=self._tool_runs,
             ceilings=self._breaker.ceilings, repeats=Repeats(self._breaker.ceilings.repeats),
+            is_dry_run=loop._dry_run,
         )
         if start.standing.turns:
             self._hands.recall()
+        self._judge = Judge(ledger, spec.session_id, spec.criteria, self._product, interruption, loop._run_check)
         self._answers = Answers(
-            spec.session_id, self._turns, self._conversation, self._hands, self._breaker, self._tell
+            spec.session_id, self._turns, self._conversation, self._hands,
+            None if self._is_dry_run else self._judge, self._breaker, self._tell,
         )
         self._entered = start.enter(setting, staging)  # last: from here on the session must be closed
 
@@ -290,22 +317,27 @@ class _Run:
     def close(self, ending: Ending) -> LoopResult:
         """Commit what the session leaves, close it, and say how it ended."""
         self._runner.check()
+        breach = ending.reason if ending.outcome == BREACHED else None
+        if self._is_dry_run:
+            ending = ending.of_dry_run()
+        found = self._judge.final if ending.outcome == COMPLETED else None
+        product = Product(output=self._output) if found is None else found.product
         try:
-            product = Product(output=self._output)
-            if ending.outcome != FAILED:
-                product = product_of(self._staging, self._workspace, self._output)
+            if found is None and ending.outcome != FAILED:
+                product = self._product()
         except ContainmentError as error:
-            ending, product = Ending(FAILED, str(error)), Product(output=self._output)
+            ending = Ending(FAILED, str(error))
         row = close_session(
-            self._ledger, self._spec.session_id, ending, product, self._spec.criteria, elapsed_ms=self._elapsed_ms()
+            self._ledger, self._spec.session_id, ending, product, self._spec.criteria, elapsed_ms=self._elapsed_ms(),
+            verdicts=None if found is None else found.verdicts, run_check=self._run_check,
         )
         self._is_closed = True
         outcome, reason = row.data["outcome"], row.data["reason"]
         self._tell(Closed(self._spec.session_id, outcome, reason))
-        breach = ending.reason if outcome == BREACHED else None
-        turns = self._turns.number if outcome == BREACHED else row.data["turns"]
+        turns = row.data["turns"] if breach is None else self._turns.number
         return LoopResult(
-            outcome == COMPLETED, turns, row.data["total_tokens"], self._spec.session_id, breach, outcome, reason
+            outcome == COMPLETED, turns, row.data["total_tokens"], self._spec.session_id, breach, outcome, reason,
+            is_dry_run=self._is_dry_run,
         )
 
     def close_after(self, error: BaseException) -> None:
@@ -320,6 +352,9 @@ class _Run:
             self._tell(Closed(session, ending.outcome, ending.reason))
         except Exception as second:  # noqa: BLE001 - told with the error that came first
             error.add_note(f"and closing failed: {second or type(second).__name__}; then: safeloop close {session}")
+
+    def _product(self) -> Product:
+        return product_of(self._staging, self._workspace, self._output)
 
     def _tool_runs(self, tool: str, arguments: Any) -> None:
         path = arguments.get("path", "") if isinstance(arguments, dict) else ""

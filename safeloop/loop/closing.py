@@ -10,7 +10,8 @@ from safeloop.breaker import check_open
 from safeloop.errors import AttemptFailed, LedgerError
 from safeloop.ledger import Content, Draft, Ledger, Row, View, visible
 from safeloop.ledger.content import BYTES, JSON, TEXT, manifest
-from safeloop.spec import Criterion, Verdict, check, spend_of
+from safeloop.spec import Criterion, Run, Verdict, check, spend_of
+from safeloop.spec.dry_run import reason_of
 from safeloop.tools import StagedFile
 
 COMPLETED, UNMET, BREACHED = "completed", "unmet", "breached"
@@ -36,6 +37,15 @@ class Ending:
             return cls(SUSPENDED, str(error) or "interrupted")
         return cls(FAILED, error.error_class if isinstance(error, AttemptFailed) else type(error).__name__)
 
+    def of_dry_run(self) -> Ending:
+        """Return the same of a dry run: what it came to is its reason, and it keeps no promise that could be released.
+
+        A ceiling that stopped it is no outcome either: nobody is to continue what was never done.
+        """
+        if self.outcome not in (COMPLETED, BREACHED):
+            return self
+        return Ending(FAILED, reason_of(self.reason or self.outcome))
+
 
 @dataclass(frozen=True, slots=True)
 class Product:
@@ -59,6 +69,8 @@ def close_session(
     criteria: Iterable[Criterion],
     *,
     elapsed_ms: int,
+    verdicts: tuple[Verdict, ...] | None = None,
+    run_check: Run | None = None,
 ) -> Row:
     """Write `check` rows for the criteria and the `close` row, in one transaction; return the latter.
 
@@ -66,15 +78,19 @@ def close_session(
     is something to judge: not in sessions that failed, were refused or are suspended. An attempt whose outcome
     could not be recorded gets its row now, in doubt.
 
+    Args:
+        verdicts: What was found about this very product; None checks the criteria now.
+        run_check: Runs the commands of criteria.
+
     Raises:
         LedgerError: The session is closed for good already.
     """
     judged = ending.outcome in (COMPLETED, BREACHED)
-    files = {file.name: file.data for file in product.files}
-    verdicts = [check(criterion, files) for criterion in criteria] if judged else []
+    if verdicts is None or not judged:
+        verdicts = verdicts_of(criteria, product, run_check) if judged else ()
     if ending.outcome == COMPLETED and not all(verdict.passed for verdict in verdicts):
         ending = Ending(UNMET, ending.reason)
-    checks = [_check_draft(ledger, session, verdict) for verdict in verdicts]
+    checks = [check_draft(ledger, session, verdict) for verdict in verdicts]
     listing, kept = _committed_files(ledger, product)
     output = None if product.output is None else ledger.content(product.output.encode("utf-8", "surrogatepass"), TEXT)
     contents = (*kept, listing) if output is None else (*kept, listing, output)
@@ -92,7 +108,16 @@ def close_session(
     return ledger.append(decide)[-1]
 
 
-def _check_draft(ledger: Ledger, session: str, verdict: Verdict) -> Draft:
+def verdicts_of(
+    criteria: Iterable[Criterion], product: Product, run_check: Run | None = None
+) -> tuple[Verdict, ...]:
+    """Judge each criterion over what a session leaves; `run_check` runs the commands of those that have one."""
+    files = {file.name: file.data for file in product.files}
+    return tuple(check(criterion, files, run=run_check) for criterion in criteria)
+
+
+def check_draft(ledger: Ledger, session: str, verdict: Verdict) -> Draft:
+    """Return the row of a verdict, with its detail."""
     detail = ledger.content(verdict.detail.encode("utf-8", "surrogatepass"), TEXT)
     data = {"criterion": visible(verdict.criterion), "pass_fail": verdict.passed, "detail": detail.commitment}
     return Draft(session, "check", data, (detail,))

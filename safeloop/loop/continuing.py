@@ -10,6 +10,8 @@ from safeloop.ledger import Ledger
 from safeloop.ledger.content import manifest_entries
 from safeloop.loop.closing import BREACHED
 from safeloop.loop.conversation import Conversation, answer_of
+from safeloop.loop.goal import Goal
+from safeloop.loop.judging import told_of
 from safeloop.loop.resuming import LeftBehind, Memory, left_by, opened_with
 from safeloop.tools import Root
 
@@ -49,10 +51,11 @@ class Past:
         """Its task."""
         return self._memory.task
 
-    def conversation(self) -> Conversation:
+    def conversation(self, goal: Goal) -> Conversation:
         """Return what it was going to send when it was stopped, committed to anew."""
-        conversation, reply = Conversation(self._ledger.content), self._memory.reply
-        for message in self._messages():
+        conversation, reply = Conversation(self._ledger.content, goal), self._memory.reply
+        failures = self._memory.failures()
+        for message in self._messages(goal):
             conversation.repeat(message)
         if reply is not None:
             went_back = conversation.hear(reply)
@@ -61,6 +64,8 @@ class Past:
                 results += [(NOT_RUN, False)] * (len(reply.tool_calls) - len(results))
                 pairs = zip(reply.tool_calls, results, strict=False)
                 conversation.say([answer_of(call, text, passed) for call, (text, passed) in pairs])
+            elif failures:
+                conversation.say(told_of(failures))
             elif went_back:
                 conversation.go_on(reply)
         return conversation
@@ -70,12 +75,12 @@ class Past:
         for entry in manifest_entries(self._kept(self._close.data["files"])):
             staging.write(entry["name"], self._kept(entry["after"]))
 
-    def _messages(self) -> Iterator[Mapping[str, Any]]:
+    def _messages(self, goal: Goal) -> Iterator[Mapping[str, Any]]:
         before = self._stop.opened.data["continues"]
         if self._stop.asked is not None:
             yield from (message for message, _ in self._memory.messages())
         elif before is not None:
-            yield from Past(self._ledger, before).conversation().messages
+            yield from Past(self._ledger, before).conversation(goal).messages
         else:
             yield {"role": "user", "content": self.task}
 

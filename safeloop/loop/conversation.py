@@ -8,11 +8,13 @@ from typing import Any
 
 from safeloop.ledger import Content
 from safeloop.ledger.content import JSON, manifest
+from safeloop.loop.goal import Goal
 from safeloop.models.reply import Reply, ToolCall
 from safeloop.models.shapes import compact_json
 
 MakeContent = Callable[[bytes, str], Content]
 CONTINUE = "continue"
+NO_GOAL = Goal()
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 
 
@@ -27,10 +29,12 @@ class Conversation:
 
     Args:
         make_content: Gives bytes a fresh salt.
+        goal: What the model is reminded of, and when.
     """
 
-    def __init__(self, make_content: MakeContent) -> None:
+    def __init__(self, make_content: MakeContent, goal: Goal = NO_GOAL) -> None:
         self._make_content = make_content
+        self._goal = goal
         self._messages: list[dict[str, Any]] = []
         self._commitments: list[Mapping[str, Any]] = []
         self._new: list[Content] = []
@@ -48,8 +52,8 @@ class Conversation:
         return copy.deepcopy(self._messages)
 
     def say(self, content: str | list[dict[str, Any]]) -> None:
-        """Add a user message: text, or the results of a reply's tool calls."""
-        self._add({"role": "user", "content": content})
+        """Add a user message: text, or the results of a reply's tool calls; with the promise where it is time."""
+        self._add({"role": "user", "content": self._goal.added(content, self._messages)})
 
     def hear(self, reply: Reply) -> bool:
         """Add the model's reply as it goes back; say whether it does.

@@ -112,6 +112,20 @@ class Interruption:
         finally:
             self._pausing = False
 
+    @contextlib.contextmanager
+    def waking(self) -> Iterator[None]:
+        """Mark a stretch in which a person is asked: the first signal ends it at once, as it does a pause.
+
+        Raises:
+            Interrupted: A signal came before the end.
+        """
+        self._pausing = True  # before the check, as in a pause
+        try:
+            self.check()
+            yield
+        finally:
+            self._pausing = False
+
     def check(self) -> None:
         """Stop here if a signal has come.
 

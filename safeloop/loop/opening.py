@@ -15,6 +15,7 @@ from safeloop.ledger import Draft, Ledger, Row, View, visible
 from safeloop.ledger.content import TEXT
 from safeloop.ledger.rows import parse_row
 from safeloop.spec import Ceilings, SpecResult, from_row, to_row
+from safeloop.spec.dry_run import marked
 from safeloop.tools import ToolRegistry
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Setting:
         parent: The session whose child this one is: what it spends, that one spends too.
         price: What the model costs; None if it is not known.
         by_program: No loop leads the session, but a program of the caller's own.
+        is_dry_run: Calls that write or destroy are not run.
     """
 
     spec: SpecResult
@@ -47,6 +49,7 @@ class Setting:
     parent: str | None = None
     price: Price | None = None
     by_program: bool = False
+    is_dry_run: bool = False
 
     @property
     def input_hash(self) -> str:
@@ -57,13 +60,15 @@ class Setting:
 _BY_PROGRAM = ", govern"
 
 
-def software(*, by_program: bool = False) -> str:
+def software(*, by_program: bool = False, is_dry_run: bool = False) -> str:
     """Return the name and version of this program, as rows state it.
 
     Args:
         by_program: No loop leads the session, but a program of the caller's own.
+        is_dry_run: Calls that write or destroy are not run.
     """
-    return f"safeloop {metadata.version('safeloop')}{_BY_PROGRAM if by_program else ''}"
+    plain = f"safeloop {metadata.version('safeloop')}{_BY_PROGRAM if by_program else ''}"
+    return marked(plain) if is_dry_run else plain
 
 
 def is_led_by_program(opened: Row) -> bool:
@@ -120,7 +125,7 @@ def open_session(ledger: Ledger, setting: Setting) -> None:
             "ceilings": setting.ceilings.as_row(), "parent": setting.parent, "continues": setting.continues,
             "workspace": None if workspace is None else workspace.commitment, "billing_workspace": None,
             "api_key_id": None, "tools": setting.tools.pinned(),
-            "software": software(by_program=setting.by_program),
+            "software": software(by_program=setting.by_program, is_dry_run=setting.is_dry_run),
         }
         return (Draft(session, "open", data, contents),)
 

@@ -18,6 +18,7 @@ class LoopResult:
         breach_reason: The ceiling that stopped the loop, if one did.
         outcome: As the `close` row states it.
         reason: More precisely, if there is more to say.
+        is_dry_run: Calls that write or destroy were not run.
     """
 
     success: bool
@@ -27,3 +28,4 @@ class LoopResult:
     breach_reason: str | None = None
     outcome: str = field(default=COMPLETED, compare=False)
     reason: str | None = field(default=None, compare=False)
+    is_dry_run: bool = field(default=False, compare=False)

@@ -18,9 +18,11 @@ from safeloop.ledger import Draft, Ledger, Row, View
 from safeloop.ledger.content import manifest_entries
 from safeloop.loop.closing import doubtful, open_intents
 from safeloop.loop.conversation import Conversation
+from safeloop.loop.goal import Goal
 from safeloop.loop.opening import is_led_by_program, software
 from safeloop.models.reply import Reply, replay
 from safeloop.spec import Ceilings, SpecResult, from_row
+from safeloop.spec.dry_run import is_dry_run, is_not_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Stop:
         asked: The last `intent` row; None if nothing was asked for.
         answered: The `turn` row of that intent; None if it brought no reply.
         results: The `tool` rows of that turn, in the order of its calls.
+        checks: The `check` rows of that turn's reply, after which the work was to go on.
         begun: A `call` row without its `tool` row: it may have run.
         breach: The `breach` row, after which nothing runs.
         suspended: The `close` row that suspended the session; None if its process is gone.
@@ -43,6 +46,7 @@ class Stop:
     asked: Row | None
     answered: Row | None
     results: tuple[Row, ...]
+    checks: tuple[Row, ...]
     begun: Row | None
     breach: Row | None
     suspended: Row | None
@@ -100,10 +104,12 @@ def left_by(rows: tuple[Row, ...]) -> Stop:
     )
     results = _of_turn(rows, "tool", answered)
     begun = _of_turn(rows, "call", answered)
+    breach = next((row for row in rows if row.kind == "breach"), None)
     return Stop(
         rows, opened, asked, answered, results,
+        checks=tuple(row for row in _of_turn(rows, "check", answered) if breach is None or row.n < breach.n),
         begun=begun[-1] if begun and (not results or results[-1].n < begun[-1].n) else None,
-        breach=next((row for row in rows if row.kind == "breach"), None),
+        breach=breach,
         suspended=last if last.kind == "close" else None,
     )
 
@@ -129,7 +135,8 @@ def resume_session(ledger: Ledger, session: str) -> None:
         rows = view.session(session)
         check_open(view, session)
         lost = [intent.n for intent in open_intents(rows)]
-        data = {"after": rows[-1].n, "in_doubt": lost, "software": software()}
+        opened = next(row for row in rows if row.kind == "open")
+        data = {"after": rows[-1].n, "in_doubt": lost, "software": software(is_dry_run=is_dry_run(opened.data))}
         return (*doubtful(session, rows, "ProcessGone"), Draft(session, "resume", data))
 
     ledger.append(decide)
@@ -145,6 +152,8 @@ class LeftBehind:
         ceilings: Those in force.
         workspace: The folder that its tools read, if any.
         requests: How many were made.
+        is_dry_run: Calls that write or destroy are not run.
+        tools: The names of the tools that it had.
     """
 
     spec: SpecResult
@@ -153,6 +162,8 @@ class LeftBehind:
     ceilings: Ceilings
     workspace: Path | None
     requests: int
+    is_dry_run: bool
+    tools: tuple[str, ...]
 
 
 def left_behind(ledger: Ledger, session: str) -> LeftBehind:
@@ -172,6 +183,7 @@ def opened_with(ledger: Ledger, stop: Stop) -> LeftBehind:
     return LeftBehind(
         from_row(session, spec.data), data["model"], data["endpoint"], Ceilings.of_row(data["ceilings"]),
         None if workspace is None else Path(workspace), sum(row.kind == "intent" for row in stop.rows),
+        is_dry_run(data), tuple(tool["name"] for tool in data["tools"]),
     )
 
 
@@ -229,8 +241,15 @@ class Memory:
         """Return what the last reply's calls have returned so far, in order: the text, and whether the call passed."""
         return tuple(
             (self.read(row, row.data["result"], "a tool's result").decode("utf-8", "surrogatepass"),
-             row.data["pass_fail"])
+             row.data["pass_fail"] or is_not_run(row.data))
             for row in self._stop.results
+        )
+
+    def failures(self) -> tuple[str, ...]:
+        """Return what the model was to be told of checks that failed after the last reply."""
+        return tuple(
+            self.read(row, row.data["detail"], "what came of a check").decode("utf-8", "surrogatepass")
+            for row in self._stop.checks if not row.data["pass_fail"]
         )
 
     def settled(self) -> Settled | None:
@@ -242,9 +261,9 @@ class Memory:
         listed = manifest_entries(self.read(asked, asked.data["request"], "a request"))
         return Settled(len(listed), turn.data["token_delta"])
 
-    def conversation(self) -> Conversation:
+    def conversation(self, goal: Goal) -> Conversation:
         """Return the conversation up to the last request; only the task if nothing was asked."""
-        conversation = Conversation(self._ledger.content)
+        conversation = Conversation(self._ledger.content, goal)
         for message, commitment in self.messages():
             conversation.recall(message, commitment)
         if not len(conversation):

@@ -13,6 +13,7 @@ from safeloop.errors import SettingError
 from safeloop.ledger import Row, visible
 from safeloop.loop.opening import Setting
 from safeloop.spec import from_row
+from safeloop.spec.dry_run import is_dry_run
 
 
 def check_same(rows: tuple[Row, ...], workspace: str | None, setting: Setting) -> None:
@@ -46,6 +47,8 @@ def _changes(rows: tuple[Row, ...], opened: Row, workspace: str | None, setting:
     ):
         if before != now:
             yield f"its {what} was {visible(before or 'none', 80)}, and now it is {visible(now or 'none', 80)}"
+    if is_dry_run(opened.data) != setting.is_dry_run:
+        yield "it was no dry run, and now it is one" if setting.is_dry_run else "it was a dry run, and now it is none"
     before_tools, now_tools = _by_name(opened.data["tools"]), _by_name(setting.tools.pinned())
     for name in sorted(before_tools.keys() | now_tools.keys()):
         if name not in now_tools:

@@ -20,6 +20,8 @@ from safeloop.review.cut import cut_of, is_governed
 from safeloop.review.framing.facts import check_form
 from safeloop.review.releasing.policy import ReleasePolicy
 from safeloop.spec import spend_of
+from safeloop.spec.standing import State as Standing
+from safeloop.spec.standing import call_id, standing_of, undecided_call
 from safeloop.spec.suspension import suspension_of
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class State(StrEnum):
     REVIEW = "review"
     ACCEPTED = "accepted"
     SUSPENDED = "suspended"
+    APPROVAL = "approval"
     OPEN = "open"
 
 
@@ -43,7 +46,8 @@ class Item:
     """A session that waits.
 
     Attributes:
-        state: `open` is running or crashed: its lock tells which.
+        state: `open` is running or crashed: its lock tells which. `approval` waits for a reviewer's decision about a
+            call; once there is one, it is `suspended` as any other.
         outcome: As its `close` row states it; `ungoverned` for rows written by hand; None while it is open.
         at: The time of the row since which it waits: the writer's claim.
         row: That row's number.
@@ -101,7 +105,11 @@ def _running(rows: Sequence[Row]) -> Item:
     command = f"safeloop resume {last.session}"
     if last.kind != "close":
         return _item(rows, last, State.OPEN, None, command)
-    if suspension_of(last.data["reason"]).needs_person:
+    undecided = undecided_call(rows)
+    if undecided is not None and (state := standing_of(rows, undecided).state) is not Standing.USED:
+        if state is Standing.WAITS:
+            return _item(rows, last, State.APPROVAL, "suspended", f"safeloop approve {call_id(undecided)}")
+    elif suspension_of(last.data["reason"]).needs_person:
         call = next((str(row.data["call"]) for row in reversed(rows) if row.kind == "call"), "CALL")
         command += f" --rerun {call}, or --skip {call}"
     return _item(rows, last, State.SUSPENDED, "suspended", command)

@@ -14,11 +14,11 @@ from safeloop.ledger.keys import KeyFolder
 from safeloop.ledger.merkle import consistency_proof, verify_consistency
 from safeloop.ledger.note import verify_checkpoint
 from safeloop.ledger.reader import LedgerReader
+from safeloop.ledger.signers import as_armor
 from safeloop.ledger.site import MEMORY
 from safeloop.ledger.trust import Trust, load_trust
 from safeloop.review.attesting import signing
 from safeloop.review.attesting.attestation import AttestationResult, parse_statement
-from safeloop.review.attesting.signers import as_armor
 from safeloop.review.framing.facts import check_form
 from safeloop.review.framing.frame import ReviewFrame, frame_of
 from safeloop.review.framing.promise import find_session

@@ -3,6 +3,7 @@
 from safeloop.spec.answers import Question
 from safeloop.spec.ceilings import Ceilings
 from safeloop.spec.checks import Verdict, check
+from safeloop.spec.commands import Ran, Run, require_checkable
 from safeloop.spec.criteria import Criterion
 from safeloop.spec.grant import PERMISSIONS, ToolGrant
 from safeloop.spec.prose import warnings_of
@@ -29,7 +30,9 @@ __all__ = [
     "Ceilings",
     "Criterion",
     "Question",
+    "Ran",
     "Reason",
+    "Run",
     "SpecDraft",
     "SpecResult",
     "SpecWriter",
@@ -46,6 +49,7 @@ __all__ = [
     "parse_spec",
     "read_spec_file",
     "record",
+    "require_checkable",
     "room",
     "smallest_useful",
     "spend_in",

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from safeloop.ledger import visible
-from safeloop.spec.criteria import COUNT_KEYS, TEXT_KEYS
+from safeloop.spec.criteria import COMMAND, COUNT_KEYS, TEXT_KEYS
+from safeloop.spec.schema import schema_faults
 from safeloop.spec.search import SECONDS, search_within
 from safeloop.spec.wording import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from safeloop.spec.commands import Run
     from safeloop.spec.criteria import Criterion
 
     Search = Callable[[Sequence[str], str], tuple[bool, ...] | None]
@@ -44,21 +46,40 @@ class Verdict:
     detail: str
 
 
-def check(criterion: Criterion, files: Mapping[str, bytes], *, search: Search = search_within) -> Verdict:
+def check(
+    criterion: Criterion, files: Mapping[str, bytes], *, search: Search = search_within, run: Run | None = None
+) -> Verdict:
     """Judge one criterion over the staged files, by their names exactly.
 
     Args:
         criterion: What must hold.
         files: The bytes of every staged file by its path.
         search: Looks for patterns; its None (no answer in time) fails the criterion.
+        run: Runs the command of a criterion in a sandbox; without one, such a criterion fails.
     """
+    if criterion.kind == COMMAND:
+        return _of_command(criterion, files, run)
+    assert criterion.file is not None  # noqa: S101 - every other kind has one
     found = tuple(_faults(criterion, files.get(criterion.file), search))
     if found:
         return Verdict(criterion.name, passed=False, detail=_detail(criterion.file, found))
     held = sum(len(getattr(criterion, key)) for key in TEXT_KEYS)
-    held += sum(getattr(criterion, key) is not None for key in COUNT_KEYS)
+    held += sum(getattr(criterion, key) is not None for key in (*COUNT_KEYS, "schema"))
     summary = f"{held} of {held} conditions hold" if held else "is there and not empty"
     return Verdict(criterion.name, passed=True, detail=_detail(criterion.file, (summary,)))
+
+
+def _of_command(criterion: Criterion, files: Mapping[str, bytes], run: Run | None) -> Verdict:
+    """Judge by what a program says of the staged files: exit status 0, and nothing else, is a pass."""
+    command = criterion.command or ()
+    if run is None:
+        detail = "no sandbox was given, so it was not run"
+    elif not any(data.strip() for data in files.values()):
+        detail = "nothing is staged, so there was nothing to run it on"
+    else:
+        ran = run(command, files)
+        return Verdict(criterion.name, passed=ran.passed, detail=_detail(" ".join(command), (ran.said,)))
+    return Verdict(criterion.name, passed=False, detail=_detail(" ".join(command), (detail,)))
 
 
 def _faults(criterion: Criterion, data: bytes | None, search: Search) -> Iterable[str]:
@@ -69,7 +90,7 @@ def _faults(criterion: Criterion, data: bytes | None, search: Search) -> Iterabl
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        if any(getattr(criterion, key) not in ((), None) for key in (*TEXT_KEYS, *COUNT_KEYS)):
+        if any(getattr(criterion, key) not in ((), None) for key in (*TEXT_KEYS, *COUNT_KEYS, "schema")):
             yield f"not UTF-8 at byte {error.start}, so its text cannot be checked"
         return
     if not text.strip():
@@ -78,6 +99,8 @@ def _faults(criterion: Criterion, data: bytes | None, search: Search) -> Iterabl
     yield from _text_faults(criterion, text)
     if criterion.matches:
         yield from _pattern_faults(criterion.matches, text, search)
+    if criterion.schema is not None:
+        yield from schema_faults(criterion.schema, text)
 
 
 def _text_faults(criterion: Criterion, text: str) -> Iterable[str]:

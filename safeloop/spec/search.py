@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,13 +34,28 @@ def search_within(
         One answer a pattern; None if the searches did not all end within `seconds` or could not be run.
         None is never a pass.
     """
-    task = json.dumps([list(patterns), text]).encode("ascii")
-    command = [sys.executable, "-I", "-S", "-c", _PROGRAM]
+    answer = answer_within(_PROGRAM, [list(patterns), text], seconds=seconds)
+    return None if answer is None else tuple(answer)
+
+
+def answer_within(program: str, task: object, *, seconds: float) -> Any:
+    """Run a small program of ours in a process of its own, and kill it at the limit.
+
+    Args:
+        program: Python that reads a JSON value from stdin and writes another to stdout; it has the standard library,
+            no environment, and none of this program's memory.
+        task: The value; no lone surrogate is lost on the way.
+        seconds: How long it may take, its start included.
+
+    Returns:
+        The other value; None if it did not end in time or failed.
+    """
+    command = [sys.executable, "-I", "-S", "-c", program]
     try:
         done = subprocess.run(  # noqa: S603 (our own interpreter and program; the text is data on stdin)
-            command, input=task, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={},
+            command, input=json.dumps(task).encode("ascii"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={},
             timeout=seconds, check=True,
         )
     except (subprocess.SubprocessError, OSError):
         return None
-    return tuple(json.loads(done.stdout))
+    return json.loads(done.stdout)

@@ -3,6 +3,7 @@
     window: until 2026-11-22T00:00:00Z, the day's tokens are used up
     waiting: until 2026-11-21T17:02:30Z, the server asks to slow down (status 429)
     call: toolu_1 of send_report may have run
+    approval: 6f1c20ab93de of delete_page waits for a reviewer's decision
     interrupted by SIGTERM
 """
 
@@ -15,6 +16,8 @@ from enum import StrEnum
 
 _UNTIL = re.compile(r"[a-z]+: until (\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z)")
 
+_APPROVAL = re.compile(r"approval: ([0-9a-f]{12}) of ")
+
 
 class Cause(StrEnum):
     """What a session waits for; the word that its reason begins with."""
@@ -22,6 +25,7 @@ class Cause(StrEnum):
     WINDOW = "window"
     WAITING = "waiting"
     CALL = "call"
+    APPROVAL = "approval"
     SIGNAL = "interrupted"
 
 
@@ -32,15 +36,17 @@ class Suspension:
     Attributes:
         cause: None where the reason is none of ours.
         until: UTC; None where nothing but a try can tell.
+        call: The call that needs an approval, as people name it.
     """
 
     cause: Cause | None
     until: datetime | None = None
+    call: str | None = None
 
     @property
     def needs_person(self) -> bool:
         """Say whether only a person can say how it goes on."""
-        return self.cause is Cause.CALL
+        return self.cause in (Cause.CALL, Cause.APPROVAL)
 
     def is_over(self, now: datetime) -> bool:
         """Say whether the session can go on by itself at this time, as far as its reason tells."""
@@ -71,4 +77,5 @@ def suspension_of(reason: str | None) -> Suspension:
         until = None if found is None else datetime.fromisoformat(found[1])
     except ValueError:
         until = None
-    return Suspension(cause, until)
+    named = _APPROVAL.match(text)
+    return Suspension(cause, until, None if named is None else named[1])

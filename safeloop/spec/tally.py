@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from safeloop.spec.counts import LARGEST, count_or_none
+from safeloop.spec.dry_run import is_not_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -140,7 +141,7 @@ class Tally:
         self._tools += 1
         if row.data.get("pass_fail") is True:
             self._passed += 1
-        else:
+        elif not is_not_run(row.data):
             self._failed += 1
 
     def _end_batch(self) -> None:

@@ -3,10 +3,10 @@
 from safeloop.tools.arguments import Problem, arguments_bytes
 from safeloop.tools.call import plan_call, run_call, run_planned
 from safeloop.tools.clean import RESULT_LIMIT, ToolError, clean, label
-from safeloop.tools.contained import ContainmentError, FileMissingError, Root
+from safeloop.tools.contained import ContainmentError, FileMissingError, NotAFileError, Root
 from safeloop.tools.entries import Entry, EntryKind, Listing
 from safeloop.tools.files import file_tools
-from safeloop.tools.outcome import Planned, Refusal, ToolOutcome
+from safeloop.tools.outcome import NeedsApproval, Planned, Refusal, ToolOutcome
 from safeloop.tools.permission import Permission
 from safeloop.tools.registry import Tool, ToolRegistry
 from safeloop.tools.staging import StagedFile, collect
@@ -18,6 +18,8 @@ __all__ = [
     "EntryKind",
     "FileMissingError",
     "Listing",
+    "NeedsApproval",
+    "NotAFileError",
     "Permission",
     "Planned",
     "Problem",

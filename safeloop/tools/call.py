@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from safeloop.ledger.visible import visible
 from safeloop.tools.arguments import Problem, plain_object
 from safeloop.tools.clean import clean, label
-from safeloop.tools.outcome import Planned, Refusal, ToolOutcome, failed, refused
+from safeloop.tools.limiting import TIME_LIMIT_S, within
+from safeloop.tools.outcome import NeedsApproval, Planned, Refusal, ToolOutcome, failed, refused
 from safeloop.tools.permission import Permission, is_granted
 
 if TYPE_CHECKING:
@@ -25,14 +26,16 @@ MAX_NAMES = 50  # of the tools that exist, told to a model that invented one
 
 
 def run_call(registry: ToolRegistry, grant: ToolGrant, name: object, arguments: object) -> ToolOutcome:
-    """Take one call through all its steps; the arguments are those of `plan_call`."""
+    """Take one call through all its steps, outside of any session; the arguments are those of `plan_call`."""
     plan = plan_call(registry, grant, name, arguments)
+    if isinstance(plan, NeedsApproval):
+        plan = unapproved(plan.tool, "ApprovalUnavailable", "needs a person's approval, and here nobody can be asked")
     return plan.outcome if isinstance(plan, Refusal) else run_planned(plan)
 
 
 def plan_call(
     registry: ToolRegistry, grant: ToolGrant, name: object, arguments: object
-) -> Planned | Refusal:
+) -> Planned | NeedsApproval | Refusal:
     """Decide whether a call may run; nothing runs, and nothing that a model can write raises.
 
     Args:
@@ -47,11 +50,14 @@ def plan_call(
     keywords = _fitting(tool, arguments)
     if isinstance(keywords, Refusal):
         return keywords
-    return _not_allowed(tool, grant) or _not_approved(tool) or Planned(tool, keywords)
+    barred = _not_allowed(tool, grant)
+    if barred is not None:
+        return barred
+    return (NeedsApproval if tool.permission is Permission.DESTRUCTIVE else Planned)(tool, keywords)
 
 
 def run_planned(planned: Planned, *, clock: Callable[[], float] = time.monotonic) -> ToolOutcome:
-    """Run a planned call, once, and clean what it returns.
+    """Run a planned call, once, within its time limit, and clean what it returns.
 
     KeyboardInterrupt, SystemExit and their like are not the tool's to report: they pass through.
 
@@ -60,19 +66,22 @@ def run_planned(planned: Planned, *, clock: Callable[[], float] = time.monotonic
         clock: Seconds, monotonic.
     """
     tool = planned.tool
+    limit = TIME_LIMIT_S if tool.time_limit_s is None else tool.time_limit_s
     before = clock()
     try:
-        returned = tool.handler(**planned.keywords)
+        # Cleaned within the limit too: what was returned is foreign code, and its methods may never end.
+        text = within(limit, lambda: clean(tool.handler(**planned.keywords)))
     except Exception as error:  # noqa: BLE001 (a tool may raise anything; the model is told, the loop goes on)
         return failed(tool, error, _milliseconds(clock() - before))
     elapsed = _milliseconds(clock() - before)
-    try:
-        text = clean(returned)
-    except Exception as error:  # noqa: BLE001 (what was returned is foreign code too: its methods may raise)
-        return failed(tool, error, elapsed)
     return ToolOutcome(
         tool.name, tool.permission, label(tool.name, text), passed=True, error=None, execution_time_ms=elapsed
     )
+
+
+def unapproved(tool: Tool, class_: str, why: str) -> Refusal:
+    """Say that nobody approved a call of a destructive tool; `why` goes on from its name."""
+    return refused(tool.name, tool.permission, class_, f"{tool.name} {why}")
 
 
 def _known(registry: ToolRegistry, grant: ToolGrant, name: object) -> Tool | Refusal:
@@ -108,17 +117,6 @@ def _not_allowed(tool: Tool, grant: ToolGrant) -> Refusal | None:
         return None
     message = f"the spec does not allow {tool.name} ({tool.permission.value}) in this session"
     return refused(tool.name, tool.permission, "NotGranted", message, permissions=list(grant.permissions))
-
-
-def _not_approved(tool: Tool) -> Refusal | None:
-    """Keep destructive tools shut: nobody can approve a call in this version."""
-    if tool.permission is not Permission.DESTRUCTIVE:
-        return None
-    message = (
-        f"{tool.name} is destructive and needs a person's approval: "
-        "approvals are not available in this version"
-    )
-    return refused(tool.name, tool.permission, "ApprovalUnavailable", message)
 
 
 def _is_allowed(tool: Tool, grant: ToolGrant) -> bool:

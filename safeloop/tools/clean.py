@@ -8,6 +8,7 @@ from itertools import accumulate
 
 from safeloop.errors import SafeloopError
 from safeloop.ledger.visible import escaped, visible
+from safeloop.tools.shortening import binary_summary, error_page_summary, shortened
 
 RESULT_LIMIT = 50_000  # characters as shown, inclusive; the marker of a cut comes on top
 
@@ -16,12 +17,20 @@ class ToolError(SafeloopError):
     """A failure that a tool explains to the model in its own words: say nothing in it that is secret."""
 
 
+class Verbatim(str):
+    """A text that a model asked for as it is: a file is never taken for a server's error page."""
+
+    __slots__ = ()
+
+
 def clean(value: object, *, limit: int = RESULT_LIMIT) -> str:
     r"""Turn what a handler returned into text.
 
     Bytes are read as UTF-8 (what is not becomes U+FFFD), anything else but text is written as JSON. Control,
     bidi and invisible characters become `\u{hex}`; line feeds and tabs stay, and so do backslashes, because
-    a file must be readable as it is. What is beyond the limit is cut, and a last line says how much.
+    a file must be readable as it is. What is beyond the limit is cut, and a last line says how much; of a JSON value
+    long texts and lists are cut, and it stays JSON. A server's error page in HTML, and bytes that are no text, are
+    replaced by a JSON object that says what they are.
 
     Args:
         value: What the handler returned.
@@ -30,11 +39,14 @@ def clean(value: object, *, limit: int = RESULT_LIMIT) -> str:
     Raises:
         ToolError: It is neither text nor bytes nor a JSON value.
     """
-    text = _as_text(value)
+    text, is_json = _as_text(value)
     # No more than `limit` characters can be shown: escaping the rest of a huge result would be lost work.
     shown = unseen_made_visible(text[:limit])
     if len(text) <= limit and len(shown) <= limit:
         return shown
+    short = shortened(text, limit) if is_json else None
+    if short is not None and len(shown := unseen_made_visible(short)) <= limit:
+        return f"{shown}\n[cut: of {len(text)} characters of JSON; long texts and lists in it are shown in part]"
     kept = _fitting(text[:limit], limit)
     cut = len(text) - kept
     return f"{unseen_made_visible(text[:kept])}\n[cut: {cut} of {len(text)} characters are not shown]"
@@ -60,13 +72,19 @@ def _fitting(text: str, limit: int) -> int:
     return bisect_right(list(accumulate(len(unseen_made_visible(each)) for each in text)), limit)
 
 
-def _as_text(value: object) -> str:
-    if isinstance(value, str):
-        return value
+def _as_text(value: object) -> tuple[str, bool]:
+    """Give the text of a result, and say whether it is JSON of ours."""
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return bytes(value).decode("utf-8", "replace")
+        data = bytes(value)
+        summary = binary_summary(data)
+        value = data.decode("utf-8", "replace") if summary is None else summary
+    if isinstance(value, str):
+        page = None if isinstance(value, Verbatim) else error_page_summary(value)
+        if page is None:
+            return value, False
+        value = page
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+        return json.dumps(value, ensure_ascii=False, allow_nan=False), True
     except (TypeError, ValueError, RecursionError):
         kind = visible(type(value).__name__)
         raise ToolError(f"it returned a {kind} that is not text, bytes or JSON") from None

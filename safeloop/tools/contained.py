@@ -1,15 +1,16 @@
 """One folder, and no way out of it.
 
 Containment is by opening, not by comparing strings: each part of a name is opened relative to the descriptor
-of the folder before it, with `O_NOFOLLOW`. There is no check before the open that a second process could
-outrun: what was opened is what is looked at (`fstat`) and what is used.
+of the folder before it, with `openat2` or `O_NOFOLLOW` (see `beneath`). There is no check before the open that a
+second process could outrun: what was looked at (`fstat`) is what is opened and what is used.
 
 - Symbolic links are refused wherever they stand, also when they lead back inside; so are `/proc`'s.
-- Every part must be on the folder's own device: no mounts, no `/proc`, no `/dev`.
+- Every part must be on the folder's own device: no mounts, no `/proc`, no `/dev`. `openat2` refuses also those
+  mounts that are of the same device.
 - The files of this process's ledgers, its lock files and its keys are refused under any name, before they are
   opened: closing one would drop the locks that this process holds on it.
-- Only regular files are read or replaced. The last part is opened with `O_NONBLOCK`, so that a pipe without a
-  writer cannot hold the run.
+- Only regular files are opened or replaced; with `O_NONBLOCK`, so that a pipe without a writer, swapped in where
+  the system cannot open what was looked at, cannot hold the run.
 - A file is written under an unfinished name in its own folder, synced, and renamed: a crash leaves the old
   file or the new one. `rename` replaces a link, it does not follow it.
 """
@@ -21,27 +22,29 @@ import os
 import secrets
 import stat
 from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safeloop.errors import SafeloopError
 from safeloop.ledger.guarded import is_guarded
+from safeloop.tools.beneath import CREATE, OPEN_FOLDER, open_file, open_part
 from safeloop.tools.entries import LIST_LIMIT, MAX_FOLDER_ENTRIES, Listing, entries, names_in
+from safeloop.tools.limiting import unless_given_up
 from safeloop.tools.relative import name_fault, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
     from types import TracebackType
 
 _CHUNK = 1 << 20
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _REASONS = {
     errno.ELOOP: "it is a symbolic link, or leads through one",
     errno.ENOTDIR: "a part of it is a symbolic link, or not a folder",
     errno.ENOENT: "there is no such file or folder",
     errno.ENXIO: "it is not a regular file",
+    errno.EXDEV: "it is on another device",
+    errno.ESTALE: "it was replaced while it was opened",
 }
 
 
@@ -53,20 +56,41 @@ class FileMissingError(ContainmentError):
     """There is nothing under this name."""
 
 
+class _Held:
+    """A descriptor that is closed once nobody refers to it: never under the hands of whoever is about to use it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+
+class NotAFileError(ContainmentError):
+    """What stands under this name is no regular file, or the way to it is no way of folders."""
+
+
+_ERRORS = {errno.ENOENT: FileMissingError} | dict.fromkeys((errno.ELOOP, errno.ENOTDIR, errno.ENXIO), NotAFileError)
+
+
 class Root:
     """A folder that is held open; everything below it is reached through its descriptor.
 
     Args:
         path: An existing folder, named by the operator: links on the way to it are followed, once, now.
 
+    Attributes:
+        path: As it was named, for those who must hand it on, as a sandbox must; nothing here opens it again.
+
     Raises:
         ContainmentError: It cannot be opened as a folder.
     """
 
     def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
         with _explained(str(path)):
-            self._descriptor: int | None = os.open(path, _FOLDER & ~os.O_NOFOLLOW)
-            self._device = os.fstat(self._descriptor).st_dev
+            self._held: _Held | None = _Held(os.open(path, OPEN_FOLDER & ~os.O_NOFOLLOW))
+            self._device = os.fstat(self._held.descriptor).st_dev
 
     def read(self, name: str, max_bytes: int, *, one_link: bool = False) -> bytes:
         """Read a whole regular file.
@@ -82,10 +106,9 @@ class Root:
         """
         parts = _parts(name)
         with _explained(name), self._folder(parts[:-1]) as folder:
-            _admit_unguarded(name, os.stat(parts[-1], dir_fd=folder, follow_symlinks=False))
-            descriptor = os.open(parts[-1], _READ, dir_fd=folder)
+            admit = partial(self._admit_file, name, one_link=one_link)
+            descriptor = open_file(folder, parts[-1], admit, is_guarded)
             try:
-                self._admit_file(name, os.fstat(descriptor), one_link=one_link)
                 return _read_all(name, descriptor, max_bytes)
             finally:
                 os.close(descriptor)
@@ -125,9 +148,7 @@ class Root:
 
     def close(self) -> None:
         """Let go of the folder; a second time has no effect."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        self._held = None
 
     def __enter__(self) -> Root:
         return self
@@ -140,9 +161,10 @@ class Root:
     @contextmanager
     def _folder(self, parts: tuple[str, ...], *, make: bool = False) -> Iterator[int]:
         """Hold the descriptor of a folder, reached part by part."""
-        if self._descriptor is None:
+        held = self._held  # referred to until it is used: a call that was given up may still be about
+        if held is None:
             raise RuntimeError("this folder was closed")
-        here = os.open(".", _FOLDER, dir_fd=self._descriptor)
+        here = os.open(".", OPEN_FOLDER, dir_fd=held.descriptor)
         try:
             _admit_unguarded(".", os.fstat(here))
             for part in parts:
@@ -163,12 +185,16 @@ class Root:
     def _admit_file(self, name: str, found: os.stat_result, *, one_link: bool) -> None:
         _admit_unguarded(name, found)
         if stat.S_ISDIR(found.st_mode):
-            raise ContainmentError(f"{shown(name)}: it is a folder")
+            raise NotAFileError(f"{shown(name)}: it is a folder")
+        if stat.S_ISLNK(found.st_mode):
+            raise NotAFileError(f"{shown(name)}: {_REASONS[errno.ELOOP]}")
         if not stat.S_ISREG(found.st_mode):
-            raise ContainmentError(f"{shown(name)}: it is not a regular file")
+            raise NotAFileError(f"{shown(name)}: it is not a regular file")
         self._admit_device(name, found)
         if one_link and found.st_nlink != 1:
             raise ContainmentError(f"{shown(name)}: it has {found.st_nlink} links, and only 1 is allowed")
+        if one_link and found.st_mode & (stat.S_ISUID | stat.S_ISGID):
+            raise ContainmentError(f"{shown(name)}: it would run as its owner or group (setuid, setgid)")
 
 
 def _admit_unguarded(name: str, found: os.stat_result) -> None:
@@ -181,18 +207,19 @@ def _step(folder: int, part: str, *, make: bool) -> int:
     if make:
         with suppress(FileExistsError):
             os.mkdir(part, 0o700, dir_fd=folder)
-    return os.open(part, _FOLDER, dir_fd=folder)
+    return open_part(folder, part, OPEN_FOLDER)
 
 
 def _replace(folder: int, part: str, data: bytes) -> None:
     unfinished = f".safeloop-{secrets.token_hex(16)}.part"
-    descriptor = os.open(unfinished, _CREATE, 0o600, dir_fd=folder)
+    descriptor = open_part(folder, unfinished, CREATE)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())  # or a power failure could leave the new name with nothing in it
-        os.rename(unfinished, part, src_dir_fd=folder, dst_dir_fd=folder)
+        with unless_given_up():
+            os.rename(unfinished, part, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(unfinished, dir_fd=folder)
@@ -227,5 +254,5 @@ def _explained(name: str) -> Iterator[None]:
     except OSError as error:
         number = error.errno or 0
         reason = _REASONS.get(number) or os.strerror(number).lower()
-        refused = FileMissingError if number == errno.ENOENT else ContainmentError
+        refused = _ERRORS.get(number, ContainmentError)
         raise refused(f"{shown(name)}: {reason}") from error

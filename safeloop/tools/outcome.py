@@ -1,4 +1,4 @@
-"""What comes of a call: a plan, a refusal, or an outcome; and what may be said about a failure.
+"""What comes of a call: a plan, the need for approval, a refusal, or an outcome; and what may be said about a failure.
 
 An error's text is JSON, `{"error": {"class", "message", ...}, "tool": name}`: what a model can act on,
 without a traceback. Of an exception the model and the ledger are told:
@@ -60,6 +60,23 @@ class Planned:
 
     tool: Tool
     keywords: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsApproval:
+    """A call that may run once a person has approved it: it is known, it fits, it is allowed, and it destroys.
+
+    Args:
+        tool: The tool.
+        keywords: As in `Planned`.
+    """
+
+    tool: Tool
+    keywords: dict[str, Any]
+
+    def approved(self) -> Planned:
+        """Return the plan of running it: for whoever has seen the approval."""
+        return Planned(self.tool, self.keywords)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from safeloop.errors import SettingError
 from safeloop.ledger.visible import visible
 from safeloop.tools.arguments import hand_written
 from safeloop.tools.canonical import canonical, schema_digest
+from safeloop.tools.limiting import check_time_limit
 from safeloop.tools.permission import Permission, is_granted
 from safeloop.tools.signature import read_signature
 
@@ -37,6 +38,7 @@ class Tool:
         fit: The check of its arguments.
         is_idempotent: Running it twice does what running it once does, so that a call which may have run, when its
             process was killed, can simply be run again.
+        time_limit_s: How long one call may take, in seconds, inclusive; None means `TIME_LIMIT_S`.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Tool:
     permission: Permission
     fit: Fit = field(repr=False, compare=False)
     is_idempotent: bool = False
+    time_limit_s: float | None = None
 
 
 class ToolRegistry:
@@ -55,7 +58,11 @@ class ToolRegistry:
         self._tools: dict[str, Tool] = {}
 
     def tool(
-        self, *, permission: Permission | str = Permission.DESTRUCTIVE, is_idempotent: bool = False
+        self,
+        *,
+        permission: Permission | str = Permission.DESTRUCTIVE,
+        is_idempotent: bool = False,
+        time_limit_s: float | None = None,
     ) -> Callable[[Handler], Handler]:
         """Register the decorated function under its own name; it stays what it was.
 
@@ -64,6 +71,7 @@ class ToolRegistry:
         Args:
             permission: What it may do; unknown or not given means `DESTRUCTIVE`.
             is_idempotent: See `Tool`; not given means no.
+            time_limit_s: See `Tool`.
 
         Raises:
             SettingError: As in `add`, or the function has no schema (see `read_signature`).
@@ -73,8 +81,9 @@ class ToolRegistry:
             read = read_signature(handler)
             name = handler.__name__
             described = read.description or name.replace("_", " ")
+            allowed = Permission(permission)
             self.add(
-                Tool(name, described, read.parameters, handler, Permission(permission), read.fit, is_idempotent)
+                Tool(name, described, read.parameters, handler, allowed, read.fit, is_idempotent, time_limit_s)
             )
             return handler
 
@@ -89,6 +98,7 @@ class ToolRegistry:
         handler: Callable[..., Any],
         permission: Permission | str = Permission.DESTRUCTIVE,
         is_idempotent: bool = False,
+        time_limit_s: float | None = None,
     ) -> Tool:
         """Register a function under a hand-written JSON Schema.
 
@@ -100,7 +110,7 @@ class ToolRegistry:
         own = copy.deepcopy(parameters)
         described = description or str(name).replace("_", " ")
         fit = hand_written(own, handler)
-        tool = Tool(name, described, own, handler, Permission(permission), fit, is_idempotent)
+        tool = Tool(name, described, own, handler, Permission(permission), fit, is_idempotent, time_limit_s)
         self.add(tool)
         return tool
 
@@ -109,7 +119,7 @@ class ToolRegistry:
 
         Raises:
             SettingError: The name is taken, or not 1 to 64 of `a-z A-Z 0-9 _ -`; the handler is asynchronous
-                or cannot be called; the schema is not JSON.
+                or cannot be called; the schema is not JSON; the time limit is not above 0 and up to an hour.
         """
         if not (isinstance(tool.name, str) and _NAME.match(tool.name)):
             message = f"{visible(str(tool.name))} cannot be the name of a tool"
@@ -120,6 +130,7 @@ class ToolRegistry:
             raise SettingError(f"the handler of the tool {tool.name} cannot be called")
         if inspect.iscoroutinefunction(tool.handler) or inspect.isasyncgenfunction(tool.handler):
             raise SettingError(f"the handler of the tool {tool.name} is asynchronous: use a plain function")
+        check_time_limit(tool.name, tool.time_limit_s)
         try:
             canonical(tool.parameters)
         except (ValueError, RecursionError) as error:

@@ -87,7 +87,7 @@ def test_15_suspended(program: Program) -> None:
 
 
 def test_16_unmet(program: Program) -> None:
-    done = program("run", "--spec-file", "job.toml", "--task", "x", "--script", program.script("all done"))
+    done = program("run", "--spec-file", "job.toml", "--task", "x", "--script", program.script(*["all done"] * 4))
     assert done.code == ExitCode.UNMET
 
 

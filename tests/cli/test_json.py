@@ -62,7 +62,7 @@ def test_a_breach_and_an_unmet_run_are_results(program: Program) -> None:
     assert (breach.code, breach.json["exit_code"], breach.json["outcome"]) == (10, 10, "breached")
     assert breach.json["breach_reason"] == "turn_ceiling"
     assert "error" not in breach.json
-    unmet = program("run", "--spec-file", "job.toml", "--task", "x", "--script", program.script("done"), "--json")
+    unmet = program("run", "--spec-file", "job.toml", "--task", "x", "--script", program.script(*["done"] * 4), "--json")
     assert (unmet.code, unmet.json["exit_code"], unmet.json["outcome"]) == (16, 16, "unmet")
 
 

@@ -86,7 +86,7 @@ def test_all_takes_those_whose_time_has_come_and_leaves_the_others(
         program(*JOB, "--max-wait", "0", env=claude(server))
     waits, *ready = [row["session"] for row in program.rows() if row["kind"] == "close"]
     wait_until_due(program)
-    script.next = [WRITE, "done", "unmet"]
+    script.next = [WRITE, "done", *["unmet"] * 4]
     done = program("resume", "--all", env=claude(server))
     assert done.code == ExitCode.UNMET
     assert [line.partition("  ")[0] for line in done.out.splitlines()] == [waits[:8], ready[0][:8]]

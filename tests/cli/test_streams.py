@@ -45,7 +45,7 @@ def test_quiet_is_silent_on_success(program: Program) -> None:
 
 
 def test_quiet_is_loud_on_failure(program: Program) -> None:
-    words = program.script("done")
+    words = program.script(*["done"] * 4)
     for arguments, code, said in (
         (("--turns", "1", "--script", "writes.json"), 10, "stopped before the call"),
         (("--script", words), 16, "ended with criteria unmet"),

@@ -2,7 +2,7 @@
 
 One process imports the SDK and forks a child for each life, so that hundreds of deaths take seconds. It reads jobs as
 lines of JSON: the server, the ledger, the keys, the file that the effects of a tool go to, and the steps at which the
-first life, the second, ... ends. The first life runs the session, the others resume it. It answers each job with the
+first life, the second, ... ends, and the files that its criteria want. The first life runs the session, the others resume it. It answers each job with the
 exit status of each life, as a line of JSON.
 """
 
@@ -19,6 +19,7 @@ from safeloop.errors import Suspended
 from safeloop.ledger import Ledger
 from safeloop.loop import AgentLoop
 from safeloop.models.anthropic import AnthropicClient, AnthropicMessages
+from safeloop.spec import Criterion
 from safeloop.tools import ToolRegistry, file_tools
 from tests.loop.playing import breaker, spec_of
 from tests.servers.anthropic_server import AnthropicServer
@@ -72,19 +73,20 @@ def tools_of(effects, step=lambda: None):
     return tools
 
 
-def loop_at(ledger, url, effects, step=lambda: None, session="s"):
+def loop_at(ledger, url, effects, step=lambda: None, session="s", criteria=()):
     client = AnthropicClient(api_key="k", base_url=url)
     return AgentLoop(
-        spec_of(session), breaker(6, 60_000), ledger, client, tools=tools_of(effects, step), sleep_fn=lambda _: None
+        spec_of(session, criteria=criteria), breaker(6, 60_000), ledger, client, tools=tools_of(effects, step), sleep_fn=lambda _: None
     )
 
 
-def live(path, url, effects, last, *, resumes):
+def live(path, url, effects, last, *, resumes, wanted=()):
     """One life of the session, in this process, until the step at which it dies."""
     steps = Steps(last)
     for owner, name in ((Ledger, "append"), (AnthropicMessages, "create")):
         steps.around(owner, name)
-    loop = loop_at(Ledger(path), url, effects, steps.take)
+    criteria = tuple(Criterion(name, name) for name in wanted)
+    loop = loop_at(Ledger(path), url, effects, steps.take, criteria=criteria)
     with contextlib.suppress(Suspended):
         loop.resume() if resumes else loop.run(TASK)
 
@@ -109,7 +111,7 @@ def main():
             if child == 0:
                 signal.alarm(LONGEST_S)
                 try:
-                    live(job["path"], job["url"], job["effects"], last, resumes=number > 0)
+                    live(job["path"], job["url"], job["effects"], last, resumes=number > 0, wanted=job.get("wanted", ()))
                 except BaseException as error:  # noqa: BLE001 - the test is told
                     print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
                     os._exit(1)

@@ -88,14 +88,13 @@ def test_what_the_spec_does_not_grant_is_neither_offered_nor_run(ledger):
     assert [row.data["error"] and row.data["error"]["class"] for row in rows_of(ledger, "tool")] == ["NotGranted", None]
 
 
-def test_destructive_tools_stay_shut(ledger):
+def test_destructive_tools_stay_shut_until_somebody_has_decided(ledger):
     ran = []
     registry = ToolRegistry()
     registry.register(name="burn", description="d", parameters={"type": "object"}, handler=lambda: ran.append(1))
     spec = spec_of("s", tools=ToolGrant(permissions=("read", "write", "destructive")))
-    loop_of(ledger, used(call("burn")), tools=registry, spec=spec).run("do it")
-    assert ran == []
-    assert only(ledger, "tool").data["error"]["class"] == "ApprovalUnavailable"
+    assert loop_of(ledger, used(call("burn")), tools=registry, spec=spec).run("do it").outcome == "suspended"
+    assert (ran, kinds(ledger)[-2:]) == ([], ["call", "close"])
 
 
 def test_without_tools_none_are_offered_and_a_call_is_answered_with_an_error(ledger):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from safeloop.breaker import FREE, Bound, How, Place, Request, reserve
-from safeloop.errors import LedgerError, SettingError
+from safeloop.errors import ExitCode, LedgerError, SettingError
 from safeloop.ledger import Ledger
 from safeloop.ledger.content import JSON
 from safeloop.loop import abandon_session
@@ -269,7 +269,25 @@ def forked(ledger, fork, tmp_path, client, **more):
     return result, said.read_text()
 
 
-@pytest.mark.parametrize("where", ["tool", "client", "leaving"])
+@pytest.mark.parametrize("memory", [False, True])
+def test_a_child_that_a_tool_forks_ends_where_the_handler_does(tmp_path, ledger, memory):
+    ledger = Ledger(":memory:") if memory else ledger
+    fork, went_on = Fork(), tmp_path / "went_on.txt"
+    registry = ToolRegistry()
+    registry.register(name="look", description="d", parameters={"type": "object"}, permission="read", handler=fork)
+    try:
+        result = loop_of(ledger, Player(calls(call("look")), reply("done")), tools=registry).run("do it")
+    finally:
+        if os.getpid() != fork.parent:
+            went_on.write_text("the child ran on")
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(fork.child, 0)[1]) == ExitCode.UNEXPECTED
+    assert (result.success, result.turns) == (True, 2)
+    assert not went_on.exists()
+    assert kinds(ledger).count("tool") == kinds(ledger).count("close") == 1
+
+
+@pytest.mark.parametrize("where", ["client", "leaving"])
 @pytest.mark.parametrize("memory", [False, True])
 def test_a_child_that_is_forked_inside_a_run_cannot_go_on_with_it(tmp_path, ledger, where, memory):
     ledger = Ledger(":memory:") if memory else ledger
@@ -285,8 +303,7 @@ def test_a_child_that_is_forked_inside_a_run_cannot_go_on_with_it(tmp_path, ledg
 
     registry = ToolRegistry()
     registry.register(
-        name="look", description="d", parameters={"type": "object"}, permission="read",
-        handler=lambda: fork() if where == "tool" else "x",
+        name="look", description="d", parameters={"type": "object"}, permission="read", handler=lambda: "x",
     )
     if where == "leaving":
         more["on_event"] = fork

@@ -8,6 +8,7 @@ import pytest
 
 from safeloop.errors import LedgerError
 from safeloop.ledger import Ledger
+from safeloop.loop import producing
 from safeloop.loop.place import session_folder, staging_path
 from safeloop.spec import Criterion
 from safeloop.tools import ContainmentError, ToolRegistry, file_tools
@@ -54,7 +55,7 @@ def test_what_was_written_is_in_the_manifest_with_what_was_there_before(ledger, 
     assert (workspace / "old.txt").read_text() == "before"
 
 
-def test_a_version_in_the_workspace_that_no_diff_could_show_counts_as_none(ledger, tmp_path):
+def test_what_is_no_file_in_the_workspace_is_no_version_of_one_that_was_staged(ledger, tmp_path):
     workspace = tmp_path / "workspace"
     workspace.mkdir()
     (workspace / "a.txt").symlink_to("/etc/passwd")
@@ -62,6 +63,31 @@ def test_a_version_in_the_workspace_that_no_diff_could_show_counts_as_none(ledge
     client = writes(a_txt="one", b_txt="two")
     assert loop_of(ledger, client, workspace=workspace, **with_files()).run("do it").success
     assert [entry["before"] for entry in manifest_of(ledger)] == [None, None]
+
+
+def test_a_large_version_in_the_workspace_is_committed_whole_and_the_staged_one_is_not_called_new(ledger, tmp_path):
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    large = b"line\n" * 2_100_000
+    (workspace / "a.txt").write_bytes(large)
+    assert loop_of(ledger, writes(a_txt="small"), workspace=workspace, **with_files()).run("do it").success
+    (entry,) = manifest_of(ledger)
+    assert content_of(ledger, entry["before"]) == large
+
+
+def test_a_version_in_the_workspace_that_cannot_be_compared_fails_the_session_and_is_not_hidden(
+    ledger, tmp_path, monkeypatch
+):
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    (workspace / "a.txt").write_text("123456")
+    monkeypatch.setattr(producing, "MAX_STAGED_BYTES", 5)
+    result = loop_of(ledger, writes(a_txt="small"), workspace=workspace, **with_files()).run("do it")
+    close = only(ledger, "close").data
+    assert (result.success, close["outcome"], close["file_count"]) == (False, "failed", 0)
+    assert close["reason"] == (
+        "the workspace has a file that this one cannot be compared with: a.txt: it has 6 bytes, and at most 5 are read"
+    )
 
 
 def test_criteria_that_hold_complete_the_session_and_each_is_a_row(ledger):
@@ -73,7 +99,7 @@ def test_criteria_that_hold_complete_the_session_and_each_is_a_row(ledger):
 
 
 def test_one_criterion_that_does_not_hold_leaves_the_session_unmet_with_all_its_files(ledger):
-    spec = spec_of("s", criteria=(Criterion("greets", "a.txt", contains=("hello",)), Criterion("log", "b.txt")))
+    spec = spec_of("s", criteria=(Criterion("greets", "a.txt", contains=("hello",)), Criterion("log", "b.txt", retries=0)))
     result = loop_of(ledger, writes(a_txt="hello"), spec=spec, **with_files()).run("do it")
     assert (result.success, result.outcome) == (False, "unmet")
     assert [row.data["pass_fail"] for row in rows_of(ledger, "check")] == [True, False]

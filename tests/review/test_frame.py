@@ -248,6 +248,35 @@ def test_a_cut_of_a_very_long_file_is_announced_with_its_bytes():
     assert f"{hashlib.sha256(data).hexdigest()}, 250000 bytes\n" in text
 
 
+def test_a_line_that_is_cut_in_the_middle_is_not_shown_as_the_end_of_a_file_without_a_line_feed():
+    marker, end = "    | \\\\ The rest of this line is not shown\n", "    | \\\\ No newline at end of file\n"
+    long, short = b"x" * 250_000, b"y"
+    for files in ({"a": (None, long)}, {"a": (short + b"\n", long)}):
+        text = render(facts_of(paper().spec().open().close(files=files)))
+        assert marker in text and end not in text
+    text = render(facts_of(paper().spec().open().close(files={"a": (short, long)})))
+    assert text.index(end) < text.index(marker)
+    text = render(facts_of(paper().spec().open().close(files={"a": (long, short)})))
+    assert text.index(marker) < text.index(end)
+    text = render(facts_of(paper().spec().open().close(files={"a": (b"y\n", short)})))
+    assert marker not in text and text.count(end) == 1
+
+
+def test_a_file_with_a_name_made_to_confuse_is_one_line_that_shows_every_character():
+    name = "a\n    SIGNED\u202egnp.exe \x1b[2J\u200b"
+    text = render(facts_of(paper().spec().open().close(files={name: (None, b"x\n")})))
+    assert "\n    SIGNED" not in text
+    line = next(line for line in text.split("\n") if "File:" in line)
+    assert line.endswith("a\\u{a}    SIGNED\\u{202e}gnp.exe \\u{1b}[2J\\u{200b}")
+
+
+def test_a_new_file_says_that_it_is_new_and_an_empty_one_is_no_difference():
+    text = render(facts_of(paper().spec().open().close(files={"a": (None, b""), "b": (None, b"1\n"), "c": (b"1", b"")})))
+    assert text.count("none: a new file") == 2
+    assert "    | @@ -0,0 +1 @@\n    | +1\n" in text
+    assert "    | @@ -1 +0,0 @@\n    | -1\n    | \\\\ No newline at end of file\n" in text
+
+
 def test_cost_is_exact_to_the_micro_dollar_and_a_row_without_a_price_makes_it_a_lower_bound():
     priced = paper().spec().open().turn(cost_microusd=1_200_345).turn(cost_microusd=5)
     assert "    Cost:                1.200350 USD\n" in render(facts_of(priced.close()))

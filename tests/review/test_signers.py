@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from safeloop.errors import EncodingError, KeyUnusable
-from safeloop.ledger import sshsig
-from safeloop.review.attesting import signers
-from safeloop.review.attesting.signers import as_armor, sign_statement
+from safeloop.ledger import signers, sshsig
+from safeloop.ledger.signers import as_armor
+from safeloop.review.attesting.signers import sign_statement
 
 STATEMENT = b'{"_type":"https://in-toto.io/Statement/v1"}'
 ALICE = "alice@example.org"
@@ -115,3 +115,5 @@ def test_armor_is_brought_into_the_one_form_and_crlf_is_refused(reviewer):
     assert as_armor(armored.rstrip("\n").encode()) == armored
     with pytest.raises(EncodingError):
         as_armor(armored.replace("\n", "\r\n").encode())
+    with pytest.raises(EncodingError, match="not ASCII"):
+        as_armor(armored.replace("SSH", "SSĦ").encode())

@@ -208,18 +208,6 @@ def test_lists_become_tuples_so_that_a_criterion_cannot_change():
     assert hash(criterion) == hash(Criterion("c", "f", contains=("a",)))
 
 
-@pytest.mark.parametrize("key", ["schema", "json_schema", "command", "retries"])
-def test_a_key_of_a_later_version_is_refused_and_said_to_be_one(key):
-    with pytest.raises(SpecError, match=f"{key} arrives with a later version"):
-        Criterion.of_row({"name": "c", "file": "f", key: "x"})
-
-
-@pytest.mark.parametrize("kind", ["json_schema", "command"])
-def test_a_kind_of_a_later_version_is_refused_and_said_to_be_one(kind):
-    with pytest.raises(SpecError, match=f"{kind} arrives with a later version"):
-        Criterion.of_row({"name": "c", "kind": kind, "file": "f"})
-
-
 @pytest.mark.parametrize("kind", ["files", None, 3, ["file"]])
 def test_an_unknown_kind_is_refused(kind):
     with pytest.raises(SpecError, match=r"kind .* is unknown"):

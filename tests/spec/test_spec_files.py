@@ -193,7 +193,8 @@ def test_a_ceiling_that_is_no_whole_number_is_refused_by_name(value):
         ("[[criteria]]\nfile = 'x'", "criteria 1: name is missing"),
         ("[[criteria]]\nname = 'x'\nfile = '../x'", 'criteria 1 "x": file "../x"'),
         ("[[criteria]]\nname = 'x'\nfile = 'f'\nmatches = ['(']", 'criteria 1 "x": matches holds "("'),
-        ("[[criteria]]\nname = 'x'\nkind = 'command'\ncommand = ['ls']", "command arrives with a later version"),
+        ("[[criteria]]\nname = 'x'\nkind = 'command'\ncommand = 'ls'", 'criteria 1 "x": command must be a list'),
+        ("[[criteria]]\nname = 'x'\ncommand = ['ls']", 'criteria 1 "x": file is missing'),
         ("[[criteria]]\nname = 'x'\nfile = 'f'\n" * 2, 'two criteria are named "x"'),
     ],
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from safeloop.tools import Root
+from safeloop.tools import Root, ToolRegistry, beneath, file_tools
 
 SECRET = b"outside: nobody may read this"
 NOBODY = 65_534
@@ -43,6 +43,32 @@ def folder(tmp_path: Path) -> Path:
 def root(folder: Path) -> Iterator[Root]:
     with Root(folder) as opened:
         yield opened
+
+
+@pytest.fixture
+def staged(tmp_path: Path) -> Path:
+    path = tmp_path / "staged"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def tools(root: Root, staged: Path) -> Iterator[ToolRegistry]:
+    with Root(staged) as staging:
+        yield file_tools(root, staging)
+
+
+@pytest.fixture(params=["as the kernel has it", "without openat2", "without openat2 and /proc"])
+def each_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Files are opened in one of the ways that there are on one machine or another."""
+    way: str = request.param
+    if way == "as the kernel has it" and not (beneath.has_openat2() and beneath.can_reopen()):
+        pytest.skip("this machine has no openat2, or no /proc")
+    if "openat2" in way:
+        monkeypatch.setattr(beneath, "has_openat2", lambda: False)
+    if "/proc" in way:
+        monkeypatch.setattr(beneath, "can_reopen", lambda: False)
+    return way
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from safeloop.tools import ContainmentError, Entry, EntryKind, FileMissingError,
 
 from .conftest import SECRET, names_of, without_privileges
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 NAMES_THAT_NO_TOOL_MAY_USE = [
     ("", "relative and not empty"),
     ("/", "relative and not empty"),

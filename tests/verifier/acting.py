@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from tests.verifier import sshsig
 from tests.verifier.encoding import encode
+from tests.verifier.keys import key_id
 from tests.verifier.rows import Row
 from tests.verifier.session import Book, Session
 from tests.verifier.spending import tool_call
@@ -24,7 +25,8 @@ def tool(book: Book, session: Session, row: Row) -> None:
     data = row.data
     announced = session.calls.pop(data["call"], None)
     decision = session.approvals.pop(announced.leaf.hex(), None) if announced else None
-    if session.results is not None:
+    is_rehearsed = not data["pass_fail"] and (data["error"] or {}).get("class") == "dry run"
+    if session.results is not None and not (is_rehearsed and data["execution_time_ms"] == 0):
         session.results.append(data["pass_fail"])
     is_refused = not data["pass_fail"] and data["execution_time_ms"] == 0 and data["error"] is not None
     if announced is None and is_refused:
@@ -35,6 +37,8 @@ def tool(book: Book, session: Session, row: Row) -> None:
         book.fail(row, "tool", "not a tool of the open row, with this permission")
     if permission is None:
         return
+    if session.is_dry_run and permission != "read":
+        book.fail(row, "call", "ran in a dry run")
     if announced is None:
         tool_call(book, session, row)
     is_limited = any("tool_calls" in one.ceilings for one in (session, *session.ancestors))
@@ -58,6 +62,8 @@ def _holds(book: Book, decision: Row, row: Row) -> bool:
         return False
     signer = sshsig.verify(data["signature"], "safeloop-approval", data["statement"].encode())
     if signer is None or not book.trust.may_sign(signer, data["by"], "safeloop-approval", decision.at):
+        return False
+    if decision.idx >= book.trust.revoked.get((key_id(signer.raw), decision.body["ledger"]), decision.idx + 1):
         return False
     try:
         expires = datetime.fromisoformat(data["expires_at"])

@@ -53,6 +53,8 @@ def close(book: Book, session: Session, row: Row) -> None:
 
 
 def _is_true(session: Session, outcome: str) -> bool:
+    if session.is_dry_run and outcome in ("completed", "unmet", "breached"):
+        return False
     if outcome == "breached":
         return session.breach is not None
     if outcome == "unmet":
@@ -60,5 +62,6 @@ def _is_true(session: Session, outcome: str) -> bool:
     if outcome != "completed":
         return True
     wanted = {one["name"] for one in session.spec.data["criteria"]} if session.spec else set()
-    passed = {one.data["criterion"] for one in session.checks if one.data["pass_fail"]}
-    return session.breach is None and wanted <= passed and all(one.data["pass_fail"] for one in session.checks)
+    last = {one.data["criterion"]: one.data["pass_fail"] for one in session.checks}  # work may go on after a failure
+    foreign = all(one.data["pass_fail"] for one in session.checks if one.data["criterion"] not in wanted)
+    return session.breach is None and foreign and all(last.get(name) for name in wanted)

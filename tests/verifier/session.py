@@ -77,6 +77,16 @@ class Session:
     intruder: Row | None = None
 
     @property
+    def is_dry_run(self) -> bool:
+        return self.open is not None and self.open.data["software"].endswith(", dry run")
+
+    @property
+    def has_used_up_retries(self) -> bool:
+        failed = [one.data["criterion"] for one in self.checks if not one.data["pass_fail"]]
+        criteria = self.spec.data["criteria"] if self.spec else []
+        return any(failed.count(one["name"]) > one.get("retries", 3) for one in criteria)
+
+    @property
     def is_running(self) -> bool:
         """Opened, and not closed for good."""
         return self.open is not None and self.close is None and not self.is_lost

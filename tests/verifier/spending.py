@@ -17,6 +17,8 @@ def intent(book: Book, session: Session, row: Row) -> None:
     is_next = (turn, attempt) == (max(session.asked, default=0) + 1, 1)
     if not is_next and session.unanswered.get(turn) != attempt - 1:
         book.fail(row, "intent", "neither the next turn nor the next attempt at one without reply")
+    if session.has_used_up_retries:
+        book.fail(row, "ceiling", "a criterion had failed with no retry left")
     if session.open and data["model"] != session.open.data["model"]:
         book.fail(row, "intent", "asks another model than the session was opened with")
     if data["max_tokens"] > min(data["wanted_max_tokens"], data["reserved_tokens"]):

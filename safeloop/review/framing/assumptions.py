@@ -14,6 +14,7 @@ from safeloop.ledger.kinds import KINDS
 from safeloop.review.framing.layout import word
 from safeloop.review.framing.results import Result, foreign_checks, results
 from safeloop.spec import spend_of
+from safeloop.spec.dry_run import is_dry_run, is_not_run
 
 if TYPE_CHECKING:
     from safeloop.ledger import Row
@@ -83,10 +84,17 @@ def _attempt(_facts: Facts, row: Row) -> Iterator[str]:
                f"charged {data['charged_tokens']} tokens, the provider may have billed others")
 
 
+def _open(_facts: Facts, row: Row) -> Iterator[str]:
+    if is_dry_run(row.data):
+        yield "dry run: no call that writes or destroys was run, no criterion was checked, and it can never be released"
+
+
 def _tool(facts: Facts, row: Row) -> Iterator[str]:
     data = row.data
     call = f"turn {data['turn']}: tool {word(data['tool'])}"
-    if not data["pass_fail"]:
+    if is_not_run(data):
+        yield f"{call} was not run: the model was told what would have been done"
+    elif not data["pass_fail"]:
         reason = "" if data["error"] is None else f": {word(data['error']['class'])}"
         yield f"{call} was refused or failed{reason}"
     result = facts.content(data["result"])
@@ -103,7 +111,8 @@ def _approval(_facts: Facts, row: Row) -> Iterator[str]:
 
 
 _BY_KIND: dict[str, Callable[[Facts, Row], Iterator[str]]] = {
-    "turn": _turn, "breach": _breach, "intent": _intent, "attempt": _attempt, "tool": _tool, "approval": _approval,
+    "open": _open, "turn": _turn, "breach": _breach, "intent": _intent, "attempt": _attempt, "tool": _tool,
+    "approval": _approval,
 }
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from safeloop.review.framing.diff import diff_lines, is_binary, shown_part
+from safeloop.review.framing.diff import NO_NEWLINE, diff_lines, is_binary, shown_part
 from safeloop.review.framing.facts import Erased, Kept, StagedFile
 from safeloop.review.framing.layout import block, decoded, field, outside_field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_CUT_LINE = "\\ The rest of this line is not shown"
 
 
 def change_lines(files: tuple[StagedFile, ...] | Erased) -> Iterator[str]:
@@ -40,9 +44,21 @@ def _file(file: StagedFile) -> Iterator[str]:
     lines = diff_lines(decoded(shown_part(before)), decoded(shown_part(file.after)))
     if not lines:
         yield field("  diff:", "no difference in what is shown")
+    lines = _without_false_ends(lines, before, file.after)
     # A line of the file may hold anything but a line feed; the gutter is put before each after the diff was made.
     for line in lines:
         yield from block(line)
+
+
+def _without_false_ends(lines: tuple[str, ...], before: bytes, after: bytes) -> tuple[str, ...]:
+    """Say of a line that was cut in the middle that it was: it is not the end of a file without a line feed."""
+    cut = {sign for sign, data in (("-", before), ("+", after)) if shown_part(data) != data}
+    if not cut:
+        return lines
+    return tuple(
+        _CUT_LINE if line == NO_NEWLINE and (last[0] in cut or last[0] == " ") else line
+        for last, line in pairwise(("", *lines))
+    )
 
 
 def _digest(kept: Kept) -> str:

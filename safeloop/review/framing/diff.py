@@ -16,7 +16,7 @@ LONGEST_SHOWN = 200_000
 _CONTEXT = 3
 _MOST_WORK = 50_000_000  # a few seconds at worst
 _FEW = 200  # below so many lines difflib looks at all of them, above it passes over those that are in every corner
-_NO_NEWLINE = "\\ No newline at end of file"
+NO_NEWLINE = "\\ No newline at end of file"
 
 
 def is_binary(data: bytes) -> bool:
@@ -101,7 +101,7 @@ def _signed(sign: str, lines: list[str]) -> Iterator[str]:
     for line in lines:
         yield sign + line.removesuffix("\n")
         if not line.endswith("\n"):
-            yield _NO_NEWLINE
+            yield NO_NEWLINE
 
 
 def _range(begin: int, end: int, skip: int) -> str:

@@ -25,6 +25,7 @@ from safeloop.review.framing.facts import Erased, Facts, Kept
 from safeloop.review.framing.layout import INDENT, block, decoded, field, folded, outside_field, text_field, word
 from safeloop.review.framing.results import Checked, conditions, results
 from safeloop.spec import SpecResult, spend_of
+from safeloop.spec.dry_run import is_dry_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,6 +121,8 @@ def _promise(facts: Facts) -> Iterator[str]:
     yield from outside_field("Tools allowed:", _tools(spec))
     if opened is None:
         return
+    if is_dry_run(opened.data):
+        yield field("Dry run:", "yes: what writes or destroys was not run, and nothing of it is ever released")
     yield from outside_field("Model:", opened.data["model"])
     yield from outside_field("Endpoint:", opened.data["endpoint"])
     if opened.data["parent"] is not None:

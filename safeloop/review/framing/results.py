@@ -45,7 +45,11 @@ def foreign_checks(facts: Facts) -> tuple[Row, ...]:
 
 def conditions(criterion: Criterion) -> tuple[str, ...]:
     """Return what a criterion asks for, each condition as one line."""
-    lines = [f"file {word(criterion.file)}"]
+    lines = [] if criterion.file is None else [f"file {word(criterion.file)}"]
+    if criterion.command is not None:
+        lines.append(f"exits with 0: {' '.join(map(word, criterion.command))}")
+    if criterion.schema is not None:
+        lines.append(f"fits the JSON Schema {word(criterion.schema)}")
     lines += [f"contains {word(text)}" for text in criterion.contains]
     lines += [f"does not contain {word(text)}" for text in criterion.not_contains]
     lines += [f"matches {word(text)}" for text in criterion.matches]
@@ -53,6 +57,8 @@ def conditions(criterion: Criterion) -> tuple[str, ...]:
         lines.append(f"at least {criterion.min_chars} characters")
     if criterion.max_chars is not None:
         lines.append(f"at most {criterion.max_chars} characters")
+    if criterion.retries is not None:
+        lines.append(f"retries {criterion.retries}")
     return tuple(lines)
 
 

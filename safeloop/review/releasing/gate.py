@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from safeloop.review.attesting.judgement import Invalid, check_attestation
 from safeloop.review.cut import cut_of, is_governed, voiding_rows
+from safeloop.spec.dry_run import is_dry_run
 
 if TYPE_CHECKING:
     from safeloop.ledger import Row
@@ -146,6 +147,8 @@ def _session_reasons(record: Record, policy: ReleasePolicy) -> Iterator[Reason]:
             f"safeloop resume {session} goes on with it, safeloop close {session} ends it: then it can be reviewed",
         )
         return
+    if any(is_dry_run(row.data) for row in record.kinds("open")):
+        yield Reason(f"session {session} was a dry run, which is never released", "do the work: safeloop run")
     for row in voiding_rows(record.rows, cut):
         yield Reason(f"row {row.id} ({row.kind}) came after the session's close, row {cut.id}, and voids it",
                      f"safeloop log {session}; the work needs a session of its own")

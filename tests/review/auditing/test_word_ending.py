@@ -48,6 +48,37 @@ def test_a_session_is_completed_only_if_every_criterion_passed() -> None:
     assert judged(other) == [("outcome", 4, "states completed, and no check passed for b")]
 
 
+def test_of_several_checks_of_one_criterion_the_last_counts() -> None:
+    """Work goes on after a check that failed; what passed once may fail in the end."""
+    mended = Book()
+    loop = Loop(mended).begin(criteria=("a", "b")).check("a", passed=False).check("b")
+    loop.step().check("a").check("b").end()
+    assert judged(mended) == []
+    broken = Book()
+    loop = Loop(broken).begin(criteria=("a", "b")).check("a").check("b", passed=False)
+    loop.step().check("a", passed=False).check("b").end()
+    assert judged(broken) == [("outcome", 9, "states completed, and the check in row 7 failed")]
+
+
+def test_work_goes_on_after_a_check_that_failed_only_as_often_as_its_criterion_may_be_retried() -> None:
+    """Three times where the spec does not say; what another criterion failed does not count."""
+    book = Book()
+    loop = Loop(book).begin(criteria=("a", "b"))
+    for _ in range(3):
+        loop.check("a", passed=False).check("b").step()
+    loop.check("b", passed=False).step()
+    assert judged(book) == []
+    loop.check("a", passed=False).step().end("unmet")
+    asked = loop.rows[-3]
+    assert judged(book) == [("ceiling", asked.id, "asks on after criterion a failed with no retry left")]
+
+
+def test_a_check_of_what_is_no_criterion_is_not_made_good_by_a_later_one() -> None:
+    book = Book()
+    Loop(book).begin(criteria=("a",)).check("a").check("b", passed=False).check("b").end()
+    assert judged(book) == [("outcome", 6, "states completed, and the check in row 4 failed")]
+
+
 @pytest.mark.parametrize("kind", ["ask", "plan", "act", "breach", "resume", "end"])
 def test_nothing_is_done_in_the_name_of_a_closed_session(kind: str) -> None:
     book = Book()

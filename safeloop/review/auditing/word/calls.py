@@ -11,14 +11,15 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from safeloop.errors import VerificationError
-from safeloop.ledger import Row, encode, sshsig
-from safeloop.ledger.trust import APPROVAL_NAMESPACE, Trust
+from safeloop.ledger import Row
+from safeloop.ledger.approval import GRANTED, Where, grant_fault
+from safeloop.ledger.trust import Trust
 from safeloop.review.auditing.findings import Finding, Rule, about
 from safeloop.review.auditing.word.scopes import too_many_calls
 from safeloop.review.auditing.word.states import Approval, Call, Governed
+from safeloop.spec.dry_run import is_not_run
 
-_READ, _DESTRUCTIVE, _GRANTED = "read", "destructive", "granted"
+_READ, _DESTRUCTIVE = "read", "destructive"
 _SHARED = ("turn", "tool", "permission", "arguments")
 
 
@@ -36,7 +37,7 @@ def decide(session: Governed, row: Row, trust: Trust) -> None:
     """Take in an `approval` row; whether it was one is asked when its call runs."""
     data = row.data
     session.approvals[data["call"]] = Approval(
-        row.id, data["decision"], data["expires_at"] or "", _fault(row, trust) if data["decision"] == _GRANTED else ""
+        row.id, data["decision"], data["expires_at"] or "", _fault(row, trust) if data["decision"] == GRANTED else ""
     )
 
 
@@ -51,16 +52,14 @@ def outcome(session: Governed, row: Row, *, is_whole: bool) -> Iterator[Finding]
     approval = None if call is None else session.approvals.pop(call.leaf, None)
     may_not_have_run = not data["pass_fail"] and data["execution_time_ms"] == 0 and data["error"] is not None
     session.passed_results += data["pass_fail"]
-    session.failed_results += not data["pass_fail"]
+    session.failed_results += not data["pass_fail"] and not is_not_run(data)
     if call is None and may_not_have_run:
         return
     tool, pinned = data["tool"], session.tools.get(data["tool"])
     if pinned is None:
         yield about(row, Rule.TOOL, f"{tool} ran, and the open row does not list it")
         return
-    if pinned != data["permission"]:
-        claimed = data["permission"]
-        yield about(row, Rule.TOOL, f"{tool} is recorded as {claimed}, and the open row lists it as {pinned}")
+    yield from _pretended(session, row, pinned)
     if call is None:
         yield from _counted(session, row, is_whole=is_whole)
     if pinned == _READ and (call is not None or not session.account.limits_calls()):
@@ -70,10 +69,19 @@ def outcome(session: Governed, row: Row, *, is_whole: bool) -> Iterator[Finding]
     elif call.facts != _facts(row):
         wrong = [name for name, one, other in zip(_SHARED, call.facts, _facts(row), strict=True) if one != other]
         yield about(row, Rule.CALL, f"{tool} ran with another {', '.join(wrong)} than its call row states")
-    if pinned == _DESTRUCTIVE and not (may_not_have_run and approval is not None and approval.decision != _GRANTED):
+    if pinned == _DESTRUCTIVE and not (may_not_have_run and approval is not None and approval.decision != GRANTED):
         words = _unapproved(row, approval)
         if words:
             yield about(row, Rule.APPROVAL, f"{tool} ran {words}")
+
+
+def _pretended(session: Governed, row: Row, pinned: str) -> Iterator[Finding]:
+    """Hold what ran against what the `open` row says of it: its permission, and that nothing but reads is to run."""
+    tool, claimed = row.data["tool"], row.data["permission"]
+    if pinned != claimed:
+        yield about(row, Rule.TOOL, f"{tool} is recorded as {claimed}, and the open row lists it as {pinned}")
+    if session.is_dry_run and pinned != _READ:
+        yield about(row, Rule.CALL, f"{tool} ({pinned}) ran in a dry run")
 
 
 def _facts(row: Row) -> tuple[Any, ...]:
@@ -96,7 +104,7 @@ def _unapproved(row: Row, approval: Approval | None) -> str:
     """Say why a destructive call must not have run; the grant must have held when it began."""
     if approval is None:
         return "without an approval"
-    if approval.decision != _GRANTED:
+    if approval.decision != GRANTED:
         return f"though row {approval.row} says {approval.decision}"
     if approval.fault:
         return f"on an approval, row {approval.row}, that counts for nothing: {approval.fault}"
@@ -107,24 +115,6 @@ def _unapproved(row: Row, approval: Approval | None) -> str:
 
 
 def _fault(row: Row, trust: Trust) -> str:
-    """Say why a grant is none."""
-    data = row.data
-    if None in (data["by"], data["expires_at"], data["statement"], data["signature"]):
-        return "its name, its end, its statement or its signature is missing"
-    facts = {key: data[key] for key in ("by", "call", "decision", "expires_at")}
-    if data["statement"].encode() != encode(facts | {"ledger": row.ledger, "session": row.session}):
-        return "its statement is not about what its row states"
-    try:
-        at = datetime.fromisoformat(row.at)
-        if datetime.fromisoformat(data["expires_at"]).tzinfo is None:
-            return "its end names no time zone"
-        key = sshsig.verify(data["signature"], APPROVAL_NAMESPACE, data["statement"].encode())
-    except ValueError:
-        return "its end is no time"
-    except VerificationError as error:
-        return str(error)
-    if key.raw in trust.operator_keys:
-        return f"{key.fingerprint} is the operator's own key"
-    if key not in trust.reviewer_keys(data["by"], APPROVAL_NAMESPACE, at):
-        return f"{key.fingerprint} is not pinned as a key of {data['by']} for approvals at this time"
-    return ""
+    """Say why a grant is none, judged at the row's own claim of the time."""
+    where = Where(row.ledger, row.session, row.idx)
+    return grant_fault(row.data, where, trust, datetime.fromisoformat(row.at))

@@ -18,17 +18,18 @@ from safeloop.ledger.rows import NO_ROW
 from safeloop.review.auditing.word.scopes import Account
 
 OUTCOMES = ("completed", "unmet", "breached", "failed", "refused")
+UNCHECKED, PASSED = -1, 0
 _END = struct.Struct(">B6s8s32s")  # outcome, position, beginning of the leaf, digest of the files: 47 bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What a `spec` row promised: its leaf, its ceilings, the tools that it grants, and the names of its criteria."""
+    """What a `spec` row promised: its leaf, its ceilings, the tools that it grants, its criteria and their retries."""
 
     leaf: str
     ceilings: Mapping[str, int]
     tools: Mapping[str, Any]
-    criteria: tuple[str, ...]
+    criteria: Mapping[str, int]
 
 
 @dataclass(slots=True)
@@ -93,10 +94,13 @@ class Governed:
         errors: Consecutive ones, but for the calls of the last turn.
         is_answering: The last turn's calls are being run.
         failed_results, passed_results: What came of them.
-        unmet: Criteria that no check has passed.
-        failed_check: The last `check` row that did not pass; 0 if all did.
+        checks: By criterion, what its last check said: `UNCHECKED`, `PASSED`, or the row in which it failed.
+        retries: By criterion, how often the work may still go on after it failed.
+        used_up: A criterion that failed when it had none left: nothing more is asked for; empty while there is none.
+        failed_check: The last `check` row that did not pass, of what is no criterion; 0 if all did.
         breach: The `breach` row; 0 if there is none.
         suspended: The `close` row that suspended it; 0 while it runs.
+        is_dry_run: It was opened as one.
     """
 
     rows: int
@@ -104,7 +108,9 @@ class Governed:
     model: str
     account: Account
     tools: Mapping[str, str]
-    unmet: set[str]
+    checks: dict[str, int]
+    retries: dict[str, int]
+    used_up: str = ""
     last_turn: int = 0
     unanswered: dict[int, int] = field(default_factory=dict)
     pending: dict[int, Pending] = field(default_factory=dict)
@@ -118,6 +124,7 @@ class Governed:
     failed_check: int = 0
     breach: int = 0
     suspended: int = 0
+    is_dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)

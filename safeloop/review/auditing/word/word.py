@@ -21,6 +21,7 @@ from safeloop.review.auditing.word.laxity import OwnPolicy
 from safeloop.review.auditing.word.reconciling import Doubts
 from safeloop.review.auditing.word.scopes import Account, crossed, loosened, ungranted
 from safeloop.review.auditing.word.states import (
+    UNCHECKED,
     Governed,
     Promise,
     Reviewed,
@@ -31,6 +32,8 @@ from safeloop.review.auditing.word.states import (
 from safeloop.review.auditing.word.windows import Windows
 from safeloop.review.cut import LATER
 from safeloop.spec import Ceilings
+from safeloop.spec.criteria import RETRIES
+from safeloop.spec.dry_run import is_dry_run
 
 _LOST = "lost"  # a session of which a row was not shown
 _SUSPENDED = "suspended"
@@ -130,7 +133,7 @@ class Word:
     def _begin(self, state: Unopened, row: Row) -> Iterator[Finding]:
         data = row.data
         if row.kind == "spec":
-            names = tuple(dict.fromkeys(visible(each["name"]) for each in data["criteria"]))
+            names = {visible(each["name"]): each.get("retries", RETRIES) for each in data["criteria"]}
             state.promises += (Promise(row.leaf, data["ceilings"], data["tools"], names),)
         elif row.kind == "open":
             yield from self._open(state, row)
@@ -144,7 +147,7 @@ class Word:
         data = row.data
         if state.first_work:
             yield about(row, Rule.BEGUN, f"opens session {row.session}, whose work began in row {state.first_work}")
-        promise = next((each for each in state.promises if each.leaf == data["spec"]), Promise("", {}, {}, ()))
+        promise = next((each for each in state.promises if each.leaf == data["spec"]), Promise("", {}, {}, {}))
         ceilings = Ceilings.of_row(data["ceilings"])
         for words in loosened(ceilings, Ceilings.of_row(promise.ceilings)):
             yield about(row, Rule.PROMISE, words)
@@ -160,7 +163,9 @@ class Word:
         account = Account(row.session, ceilings, parent)
         tools = {each["name"]: each["permission"] for each in data["tools"]}
         self._sessions[session_key(row.session)] = Governed(
-            row.n + 1, row.leaf, data["model"], account, tools, set(promise.criteria)
+            row.n + 1, row.leaf, data["model"], account, tools, dict.fromkeys(promise.criteria, UNCHECKED),
+            dict(promise.criteria),
+            is_dry_run=is_dry_run(data),
         )
         for words in tuple(self._windows.open_session()):
             if not self._lost_at:
@@ -174,6 +179,8 @@ class Word:
 
     def _intent(self, session: Governed, row: Row) -> Iterator[Finding]:
         own = session.account
+        if session.used_up:
+            yield about(row, Rule.CEILING, f"asks on after criterion {session.used_up} failed with no retry left")
         yield from intents.reserve(session, row, self._windows.hour)
         self._windows.charge(self._windows.hour, *own.add(row))
         if not (self._lost_at and own.has_children):  # what a child's lost rows gave back is not known

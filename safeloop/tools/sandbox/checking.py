@@ -1,0 +1,70 @@
+"""Criteria that run a command: run in a sandbox, over exactly the bytes that are committed."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safeloop.ledger.visible import visible
+from safeloop.spec import Ran, Run
+from safeloop.tools.clean import ToolError
+from safeloop.tools.sandbox.backend import Sandbox, find_sandbox
+from safeloop.tools.sandbox.limits import Ended, Execution, Limits, Places
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from safeloop.spec import Criterion
+
+CHECK_LIMITS = Limits(time_s=60.0)
+_TOLD = 1_000  # bytes of what a program wrote
+
+
+def check_runner(criteria: Iterable[Criterion], workspace: Path | None) -> Run | None:
+    """Return what runs the commands of criteria, or None if no criterion has one.
+
+    Args:
+        criteria: Of the spec that is to be run.
+        workspace: What the commands can read, at `/workspace`.
+
+    Raises:
+        SandboxMissing: There is a command, and no sandbox holds on this machine.
+    """
+    if all(criterion.command is None for criterion in criteria):
+        return None
+    return runner_in(find_sandbox(), workspace)
+
+
+def runner_in(sandbox: Sandbox, workspace: Path | None, limits: Limits = CHECK_LIMITS) -> Run:
+    """Return what runs commands over files, each time in a folder of its own, which is `/staging` inside.
+
+    Nothing that a command writes is kept: what is judged is what was staged, and nothing else is handed out.
+
+    Args:
+        sandbox: Where they run.
+        workspace: What they can read, at `/workspace`.
+        limits: What each may use.
+    """
+
+    def run(command: tuple[str, ...], files: Mapping[str, bytes]) -> Ran:
+        try:
+            with tempfile.TemporaryDirectory(prefix="safeloop-check-") as made:
+                staging = Path(made, "staging")
+                staging.mkdir()
+                for name, data in files.items():
+                    path = staging / name
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(data)
+                return _judged(sandbox.run(command, b"", Places(staging, workspace), limits))
+        except (ToolError, OSError) as error:
+            return Ran(passed=False, said=visible(f"it could not be run: {error}", _TOLD))
+
+    return run
+
+
+def _judged(execution: Execution) -> Ran:
+    how = f"exit status {execution.exit_status}" if execution.ended is Ended.EXITED else execution.ended.value
+    wrote = (execution.stderr.strip() or execution.stdout.strip()).decode("utf-8", "replace")
+    passed = execution.ended is Ended.EXITED and execution.exit_status == 0
+    return Ran(passed, f"{how}: {visible(wrote, _TOLD)}" if wrote else how)
