@@ -9,38 +9,51 @@ from safeloop.cli.options import Desk
 from safeloop.cli.words import plural
 from safeloop.errors import ExitCode
 from safeloop.loop import LoopResult
+from safeloop.spec import Reason
+from safeloop.spec.units import usd_text
 
 CODES: Mapping[str, ExitCode] = {
     "completed": ExitCode.DONE, "breached": ExitCode.BREACH, "unmet": ExitCode.UNMET, "failed": ExitCode.FAILED,
     "refused": ExitCode.FAILED, "suspended": ExitCode.SUSPENDED,
 }
 
+_ASKED_BEFORE = (Reason.TURNS, Reason.TOKENS, Reason.COST)  # the others may end what has begun
+
 
 def facts_of(result: LoopResult) -> dict[str, Any]:
     """Return a result as one object."""
     return {
-        "session": result.session_id, "outcome": result.outcome, "reason": result.reason, "turns": result.turns,
-        "total_tokens": result.total_tokens, "breach_reason": result.breach_reason,
+        "session": result.session_id, "outcome": result.outcome, "reason": result.reason, "turns": result.answered,
+        "total_tokens": result.total_tokens, "cost_microusd": result.cost_microusd, "overruns": result.overruns,
+        "breach_reason": result.breach_reason,
         "exit_code": int(CODES[result.outcome]), "next": next_of(result),
     }
 
 
 def words_of(result: LoopResult) -> str:
     """Say how a run ended, in one line."""
-    recorded = result.turns - 1 if result.breach_reason else result.turns
+    turns = plural(result.answered, "turn")
+    spent = f"{turns}, {result.total_tokens:,} tokens"
+    if result.cost_microusd:
+        spent += f", {usd_text(result.cost_microusd)}"
+    stopped = "stopped before the call" if result.breach_reason in _ASKED_BEFORE else f"stopped by {result.reason}"
     said = {
-        "completed": f"completed; {plural(recorded, 'turn')}, {result.total_tokens:,} tokens; awaits review",
-        "breached": f"stopped before the call; {plural(recorded, 'turn')} recorded; nothing released",
-        "unmet": f"ended with criteria unmet; {plural(recorded, 'turn')}, {result.total_tokens:,} tokens",
+        "completed": f"completed; {spent}; awaits review",
+        "breached": f"{stopped}; {turns} recorded; nothing released",
+        "unmet": f"ended with criteria unmet; {spent}",
     }
-    other = f"{result.outcome}: {result.reason}; {plural(recorded, 'turn')} recorded; nothing released"
-    return said.get(result.outcome, other)
+    return said.get(result.outcome, f"{result.outcome}: {result.reason}; {turns} recorded; nothing released")
 
 
 def next_of(result: LoopResult) -> str:
     """Return the command that comes next."""
     verb = "resume" if result.outcome == "suspended" else "review"
     return f"safeloop {verb} {result.session_id}"
+
+
+def _also(result: LoopResult) -> str:
+    """Return what can be done besides."""
+    return f", or go on in another session: safeloop run --continue {result.session_id}" if result.breach_reason else ""
 
 
 def report(desk: Desk, result: LoopResult) -> int:
@@ -50,7 +63,12 @@ def report(desk: Desk, result: LoopResult) -> int:
         desk.screen.result(line, facts_of(result))
     else:
         desk.screen.alarm(line)
+    if result.overruns:
+        desk.screen.alarm(
+            f"warning: {plural(result.overruns, 'turn')} billed more than was reserved: a ceiling may be passed, "
+            f"see safeloop review {result.session_id}"
+        )
     if not desk.screen.as_json:
         say = desk.screen.note if code == ExitCode.DONE else desk.screen.alarm
-        say(f"hint: {next_of(result)}")
+        say(f"hint: {next_of(result)}{_also(result)}")
     return code

@@ -22,6 +22,7 @@ from safeloop.tools import Permission, Refusal, ToolOutcome, ToolRegistry, plan_
 
 NOT_RUN = "the reply was cut before it was complete, so no call of it was run: a cut call can be another call"
 PASSED_OVER = "this call was begun and its process died: it may have had its effect, and it was not run again"
+LATE = "the session's time was up before this call, so it was not run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Hands:
 
     Attributes:
         tools: Every tool there is; the grant says which may be used.
+        is_late: Says whether the time ceiling is reached: no call begins then, and the next request is refused.
     """
 
     ledger: Ledger
@@ -42,6 +44,7 @@ class Hands:
     on_runs: Callable[[str, Any], object] = lambda _tool, _arguments: None
     ceilings: Ceilings = field(default_factory=Ceilings)
     repeats: Repeats = field(default_factory=lambda: Repeats(None))
+    is_late: Callable[[], bool] = lambda: False
 
     def admit(self, place: Place, calls: tuple[ToolCall, ...]) -> Batch:
         """Count a whole batch before its first call runs; where it goes beyond a ceiling, that becomes a row.
@@ -64,8 +67,9 @@ class Hands:
     def run(self, place: Place, calls: tuple[ToolCall, ...], *, is_limited: bool) -> list[dict[str, Any]] | Breach:
         """Take each call through its steps; return the results as the next user message.
 
-        Once calls were identical too often, no more of them is run. Where others of the family have used up what was
-        left for a call since the batch was admitted, that is a row, and none is run from there on.
+        Once calls were identical too often, or the time ceiling is reached, no more of them is run. Where others of the
+        family have used up what was left for a call since the batch was admitted, that is a row, and none is run from
+        there on.
 
         Args:
             place: The turn whose reply asks for them.
@@ -76,6 +80,8 @@ class Hands:
         for at, call in enumerate(calls):
             if self.repeats.is_beyond:
                 return answers + self._refuse(place.turn, calls[at:], "Repeated", STOPPED)
+            if self.is_late():
+                return answers + self._refuse(place.turn, calls[at:], "OutOfTime", LATE)
             answer = self._one(place, call, is_limited=is_limited)
             if isinstance(answer, Breach):
                 return answer

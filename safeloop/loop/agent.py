@@ -102,7 +102,8 @@ class AgentLoop:
         self.model = model
         self.max_tokens = max_tokens
         self._tools = tools
-        self._workspace = workspace
+        # Whole: the session may be gone on with from another folder.
+        self._workspace = None if workspace is None else Path(workspace).absolute()
         self._thinking = thinking
         self._allow_estimates = allow_estimates
         self._on_event = on_event
@@ -263,7 +264,7 @@ class _Run:
         )
         self._hands = Hands(
             ledger, spec.session_id, registry, spec.tools, interruption, self._tool_ran, on_runs=self._tool_runs,
-            ceilings=self._breaker.ceilings, repeats=Repeats(self._breaker.ceilings.repeats),
+            ceilings=self._breaker.ceilings, repeats=Repeats(self._breaker.ceilings.repeats), is_late=self._is_late,
         )
         if start.standing.turns:
             self._hands.recall()
@@ -305,8 +306,13 @@ class _Run:
         breach = ending.reason if outcome == BREACHED else None
         turns = self._turns.number if outcome == BREACHED else row.data["turns"]
         return LoopResult(
-            outcome == COMPLETED, turns, row.data["total_tokens"], self._spec.session_id, breach, outcome, reason
+            outcome == COMPLETED, turns, row.data["total_tokens"], self._spec.session_id, breach, outcome, reason,
+            row.data["turns"], row.data["cost_microusd"], self._overruns(),
         )
+
+    def _overruns(self) -> int:
+        rows = self._ledger.rows(self._spec.session_id)
+        return sum(row.kind == "turn" and row.data["overrun"] is True for row in rows)
 
     def close_after(self, error: BaseException) -> None:
         """Close the session because of an error, which stays the error even if closing fails too."""
@@ -320,6 +326,10 @@ class _Run:
             self._tell(Closed(session, ending.outcome, ending.reason))
         except Exception as second:  # noqa: BLE001 - told with the error that came first
             error.add_note(f"and closing failed: {second or type(second).__name__}; then: safeloop close {session}")
+
+    def _is_late(self) -> bool:
+        ceiling = self._breaker.ceilings.elapsed_ms
+        return ceiling is not None and self._elapsed_ms() >= ceiling
 
     def _tool_runs(self, tool: str, arguments: Any) -> None:
         path = arguments.get("path", "") if isinstance(arguments, dict) else ""

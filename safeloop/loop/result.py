@@ -18,6 +18,9 @@ class LoopResult:
         breach_reason: The ceiling that stopped the loop, if one did.
         outcome: As the `close` row states it.
         reason: More precisely, if there is more to say.
+        answered: Turns that got their reply, also on a breach.
+        cost_microusd: Charged, in millionths of a US dollar; None where it is not known.
+        overruns: Turns that were billed more than was reserved for them: a ceiling may be passed.
     """
 
     success: bool
@@ -27,3 +30,6 @@ class LoopResult:
     breach_reason: str | None = None
     outcome: str = field(default=COMPLETED, compare=False)
     reason: str | None = field(default=None, compare=False)
+    answered: int = field(default=0, compare=False)
+    cost_microusd: int | None = field(default=None, compare=False)
+    overruns: int = field(default=0, compare=False)
