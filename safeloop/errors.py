@@ -20,6 +20,7 @@ which; a hint is the command that mends it.
     │   ├── StateMismatch           14   the ledger is not the one this key folder last signed
     │   ├── KeyUnusable             14   a key or trust folder is missing or unusable
     │   ├── NotALoop                14   the session is a program's own: no loop can go on with it
+    │   ├── SessionClosed           14   the session is closed for good
     │   └── SessionNotFoundError    14   also a KeyError, as in the tutorial
     ├── Suspended                   15   waiting for something that is not the model
     ├── CriteriaUnmet               16   ended, but not as promised
@@ -178,6 +179,10 @@ class KeyUnusable(LedgerError):
 
 class NotALoop(LedgerError):
     """A session was led by a program of its own, so no loop can go on with it."""
+
+
+class SessionClosed(LedgerError):
+    """A session is closed for good, so nothing goes on with it."""
 
 
 class SessionNotFoundError(LedgerError, KeyError):

@@ -101,7 +101,8 @@ def _entry(value: Any, where: str) -> Entry:
         cache_read=rates.get("cache_read_usd", rates["input_usd"]), output=rates["output_usd"],
         search=None if search is None else Rate(search.base * _PER_THOUSAND), source=where,
     )
-    return Entry(value.get("endpoint"), value["model"], price)
+    endpoint = value.get("endpoint")
+    return Entry(None if endpoint is None else endpoint.rstrip("/"), value["model"], price)
 
 
 def _rate(value: object, where: str) -> Rate:
@@ -116,7 +117,7 @@ def _rate(value: object, where: str) -> Rate:
 
 def _published(model: str, endpoint: str, at: datetime) -> Price:
     """Look a model up in the `genai-prices` package, whose prices are dated and kept up by its maintainers."""
-    own = "give one in prices.toml: [[price]] with model, input_usd, output_usd"
+    own = "give one with --prices FILE: [[price]] with model, input_usd, output_usd (safeloop help ceilings)"
     words = f"there is no price for {visible(model, 80)} at {visible(endpoint, 80)}"
     try:
         import genai_prices  # noqa: PLC0415 - an extra

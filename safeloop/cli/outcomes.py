@@ -9,21 +9,26 @@ from safeloop.cli.options import Desk
 from safeloop.cli.words import plural
 from safeloop.errors import ExitCode
 from safeloop.loop import LoopResult
+from safeloop.spec import Reason
 from safeloop.spec.dry_run import reason_of
 from safeloop.spec.suspension import suspension_of
+from safeloop.spec.units import usd_text
 
 CODES: Mapping[str, ExitCode] = {
     "completed": ExitCode.DONE, "breached": ExitCode.BREACH, "unmet": ExitCode.UNMET, "failed": ExitCode.FAILED,
     "refused": ExitCode.FAILED, "suspended": ExitCode.SUSPENDED,
 }
 
+_ASKED_BEFORE = (Reason.TURNS, Reason.TOKENS, Reason.COST)  # the others may end what has begun
+
 
 def facts_of(result: LoopResult) -> dict[str, Any]:
     """Return a result as one object."""
     return {
-        "session": result.session_id, "outcome": result.outcome, "reason": result.reason, "turns": result.turns,
-        "total_tokens": result.total_tokens, "breach_reason": result.breach_reason,
-        "dry_run": result.is_dry_run, "exit_code": int(code_of(result)), "next": next_of(result),
+        "session": result.session_id, "outcome": result.outcome, "reason": result.reason, "turns": result.answered,
+        "total_tokens": result.total_tokens, "cost_microusd": result.cost_microusd, "overruns": result.overruns,
+        "breach_reason": result.breach_reason, "dry_run": result.is_dry_run,
+        "exit_code": int(code_of(result)), "next": next_of(result),
     }
 
 
@@ -38,17 +43,19 @@ def code_of(result: LoopResult) -> ExitCode:
 
 def words_of(result: LoopResult) -> str:
     """Say how a run ended, in one line."""
-    recorded = result.turns - 1 if result.breach_reason else result.turns
+    turns = plural(result.answered, "turn")
+    spent = f"{turns}, {result.total_tokens:,} tokens"
+    if result.cost_microusd:
+        spent += f", {usd_text(result.cost_microusd)}"
+    stopped = "stopped before the call" if result.breach_reason in _ASKED_BEFORE else f"stopped by {result.reason}"
     if result.is_dry_run and result.outcome == "failed":
-        return (f"{result.reason}; {plural(recorded, 'turn')}, {result.total_tokens:,} tokens; nothing was written or "
-                "destroyed, nothing can be released")
+        return f"{result.reason}; {spent}; nothing was written or destroyed, nothing can be released"
     said = {
-        "completed": f"completed; {plural(recorded, 'turn')}, {result.total_tokens:,} tokens; awaits review",
-        "breached": f"stopped before the call; {plural(recorded, 'turn')} recorded; nothing released",
-        "unmet": f"ended with criteria unmet; {plural(recorded, 'turn')}, {result.total_tokens:,} tokens",
+        "completed": f"completed; {spent}; awaits review",
+        "breached": f"{stopped}; {turns} recorded; nothing released",
+        "unmet": f"ended with criteria unmet; {spent}",
     }
-    other = f"{result.outcome}: {result.reason}; {plural(recorded, 'turn')} recorded; nothing released"
-    return said.get(result.outcome, other)
+    return said.get(result.outcome, f"{result.outcome}: {result.reason}; {turns} recorded; nothing released")
 
 
 def next_of(result: LoopResult) -> str:
@@ -59,6 +66,11 @@ def next_of(result: LoopResult) -> str:
     return f"safeloop resume {result.session_id}" if call is None else f"safeloop approve {call}"
 
 
+def _also(result: LoopResult) -> str:
+    """Return what can be done besides."""
+    return f", or go on in another session: safeloop run --continue {result.session_id}" if result.breach_reason else ""
+
+
 def report(desk: Desk, result: LoopResult) -> int:
     """Show how a run ended, and return its exit code; what is not done is told even where it is to be quiet."""
     code, line = code_of(result), f"session {result.session_id}: {words_of(result)}"
@@ -66,7 +78,12 @@ def report(desk: Desk, result: LoopResult) -> int:
         desk.screen.result(line, facts_of(result))
     else:
         desk.screen.alarm(line)
+    if result.overruns:
+        desk.screen.alarm(
+            f"warning: {plural(result.overruns, 'turn')} billed more than was reserved: a ceiling may be passed, "
+            f"see safeloop review {result.session_id}"
+        )
     if not desk.screen.as_json:
         say = desk.screen.note if code == ExitCode.DONE else desk.screen.alarm
-        say(f"hint: {next_of(result)}")
+        say(f"hint: {next_of(result)}{_also(result)}")
     return code

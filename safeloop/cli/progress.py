@@ -9,7 +9,7 @@ from collections.abc import Callable
 from safeloop.cli.screen import Screen
 from safeloop.ledger.visible import escaped
 from safeloop.loop.events import Breached, Closed, Event, Replied, Reserved, Started, ToolRan, ToolRuns, Waiting
-from safeloop.spec import Ceilings, Reason
+from safeloop.spec import Ceilings
 
 _GAP = "   "
 _NARROWEST = 20
@@ -62,7 +62,7 @@ class Progress:
             case Replied():
                 self._trouble = ""
                 self._show("")
-            case Breached() if self._trouble and event.reason == Reason.ERRORS:
+            case Breached() if self._trouble:
                 self.alarm(f"the last attempt: {escaped(self._trouble)}")
             case Breached() | Closed():
                 self._screen.progress("")

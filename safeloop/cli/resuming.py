@@ -22,10 +22,18 @@ from safeloop.cli.progress import Progress
 from safeloop.cli.running import max_tokens_of, max_wait_of, remind_every_of
 from safeloop.cli.sessions import resolve, short
 from safeloop.cli.tooling import tools_in
-from safeloop.errors import ExitCode, LedgerLocked, NotALoop, SafeloopError, SettingError, Suspended
+from safeloop.errors import (
+    ExitCode,
+    LedgerLocked,
+    NotALoop,
+    SafeloopError,
+    SessionClosed,
+    SettingError,
+    Suspended,
+)
 from safeloop.ledger import Ledger
 from safeloop.ledger.upkeep.limiting import limits_row
-from safeloop.loop import AgentLoop, LoopResult, left_behind
+from safeloop.loop import AgentLoop, LeftBehind, LoopResult, left_behind
 from safeloop.loop.lock import is_session_live
 from safeloop.loop.opening import led_by_programs
 from safeloop.review.inbox import Item, State, waiting
@@ -46,7 +54,7 @@ class Taken:
     """What came of one session.
 
     Attributes:
-        action: `resumed`, `running`, `waiting`, `person`, `program` or `error`.
+        action: `resumed`, `running`, `ended`, `waiting`, `person`, `program` or `error`.
         words: In one line.
         code: 0 where nothing is wrong: also where it is not its time yet.
         facts: The same as an object.
@@ -118,7 +126,7 @@ def _resumed(
     skip: str | None = None, may_ask: bool = True,
 ) -> LoopResult:
     left = left_behind(ledger, session)
-    client, model = client_for(desk.settings, script, desk.screen.note, model=left.model, played=left.requests)
+    client, model = _client(desk, left, script)
     progress = Progress(desk.screen)
     with tools_in(
         desk.settings, left.workspace, ledger, left.spec.tools, own_tools, opened_with=left.tools
@@ -131,6 +139,14 @@ def _resumed(
             remind_every=remind_every_of(desk), approvals=approvals_of(desk, may_ask=may_ask),
         )
         return loop.resume(rerun=rerun, skip=skip)
+
+
+def _client(desk: Desk, left: LeftBehind, script: Path | None) -> tuple[object, str]:
+    try:
+        return client_for(desk.settings, script, desk.screen.note, model=left.model, played=left.requests)
+    except SettingError as error:
+        asked = f"it asked {left.model} at {left.endpoint}: with the same --base-url, or ANTHROPIC_BASE_URL"
+        raise SettingError(error.message, hint=f"{error.hint}; {asked}") from None
 
 
 def _all(
@@ -161,6 +177,8 @@ def _take(candidate: _Candidate, ledger: Ledger, go_on: Callable[[str], LoopResu
         result = go_on(name)
     except LedgerLocked:
         return _taken(name, "running", "runs in another process")
+    except SessionClosed:
+        return _taken(name, "ended", "was ended by another process meanwhile")
     except NotALoop as error:
         return _taken(name, _PROGRAM, "is led by a program", reason=str(error))
     except Suspended as error:

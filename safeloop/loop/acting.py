@@ -35,6 +35,7 @@ from safeloop.tools.registry import Tool
 
 NOT_RUN = "the reply was cut before it was complete, so no call of it was run: a cut call can be another call"
 PASSED_OVER = "this call was begun and its process died: it may have had its effect, and it was not run again"
+LATE = "the session's time was up before this call, so it was not run"
 
 Fitted = Callable[[View, tuple[Draft, ...]], tuple[Draft, ...]]
 """Makes drafts fit what the ledger shows under its lock."""
@@ -47,6 +48,7 @@ class Hands:
     Attributes:
         tools: Every tool there is; the grant says which may be used.
         is_dry_run: Calls that write or destroy are answered with what would have been done, and are not run.
+        is_late: Says whether the time ceiling is reached: no call begins then, and the next request is refused.
     """
 
     ledger: Ledger
@@ -61,6 +63,7 @@ class Hands:
     ceilings: Ceilings = field(default_factory=Ceilings)
     repeats: Repeats = field(default_factory=lambda: Repeats(None))
     is_dry_run: bool = False
+    is_late: Callable[[], bool] = lambda: False
 
     def admit(self, place: Place, calls: tuple[ToolCall, ...]) -> Batch:
         """Count a whole batch before its first call runs; where it goes beyond a ceiling, that becomes a row.
@@ -85,9 +88,9 @@ class Hands:
     ) -> list[dict[str, Any]] | Breach | Waits:
         """Take each call through its steps; return the results as the next user message.
 
-        Once calls were identical too often, no more of them is run. Where others of the family have used up what was
-        left for a call since the batch was admitted, that is a row, and none is run from there on. Where one waits for
-        a person's decision, the others after it wait too.
+        Once calls were identical too often, or the time ceiling is reached, no more of them is run. Where others of the
+        family have used up what was left for a call since the batch was admitted, that is a row, and none is run from
+        there on. Where one waits for a person's decision, the others after it wait too.
 
         Args:
             place: The turn whose reply asks for them.
@@ -98,6 +101,8 @@ class Hands:
         for at, call in enumerate(calls):
             if self.repeats.is_beyond:
                 return answers + self._refuse(place.turn, calls[at:], "Repeated", STOPPED)
+            if self.is_late():
+                return answers + self._refuse(place.turn, calls[at:], "OutOfTime", LATE)
             answer = self._one(place, call, is_limited=is_limited)
             if isinstance(answer, Breach | Waits):
                 return answer

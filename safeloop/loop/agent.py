@@ -119,7 +119,8 @@ class AgentLoop:
         self.model = model
         self.max_tokens = max_tokens
         self._tools = tools
-        self._workspace = workspace
+        # Whole: the session may be gone on with from another folder.
+        self._workspace = None if workspace is None else Path(workspace).absolute()
         self._thinking = thinking
         self._allow_estimates = allow_estimates
         self._on_event = on_event
@@ -288,7 +289,7 @@ class _Run:
             ledger, spec.session_id, registry, spec.tools, interruption, self._tool_ran,
             Approving(ledger, spec.session_id, loop._approvals, interruption, self._runner), on_runs=self._tool_runs,
             ceilings=self._breaker.ceilings, repeats=Repeats(self._breaker.ceilings.repeats),
-            is_dry_run=loop._dry_run,
+            is_dry_run=loop._dry_run, is_late=self._is_late,
         )
         if start.standing.turns:
             self._hands.recall()
@@ -337,8 +338,13 @@ class _Run:
         turns = row.data["turns"] if breach is None else self._turns.number
         return LoopResult(
             outcome == COMPLETED, turns, row.data["total_tokens"], self._spec.session_id, breach, outcome, reason,
+            answered=row.data["turns"], cost_microusd=row.data["cost_microusd"], overruns=self._overruns(),
             is_dry_run=self._is_dry_run,
         )
+
+    def _overruns(self) -> int:
+        rows = self._ledger.rows(self._spec.session_id)
+        return sum(row.kind == "turn" and row.data["overrun"] is True for row in rows)
 
     def close_after(self, error: BaseException) -> None:
         """Close the session because of an error, which stays the error even if closing fails too."""
@@ -355,6 +361,10 @@ class _Run:
 
     def _product(self) -> Product:
         return product_of(self._staging, self._workspace, self._output)
+
+    def _is_late(self) -> bool:
+        ceiling = self._breaker.ceilings.elapsed_ms
+        return ceiling is not None and self._elapsed_ms() >= ceiling
 
     def _tool_runs(self, tool: str, arguments: Any) -> None:
         path = arguments.get("path", "") if isinstance(arguments, dict) else ""

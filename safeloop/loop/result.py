@@ -19,6 +19,9 @@ class LoopResult:
         outcome: As the `close` row states it.
         reason: More precisely, if there is more to say.
         is_dry_run: Calls that write or destroy were not run.
+        answered: Turns that got their reply, also on a breach.
+        cost_microusd: Charged, in millionths of a US dollar; None where it is not known.
+        overruns: Turns that were billed more than was reserved for them: a ceiling may be passed.
     """
 
     success: bool
@@ -29,3 +32,6 @@ class LoopResult:
     outcome: str = field(default=COMPLETED, compare=False)
     reason: str | None = field(default=None, compare=False)
     is_dry_run: bool = field(default=False, compare=False)
+    answered: int = field(default=0, compare=False)
+    cost_microusd: int | None = field(default=None, compare=False)
+    overruns: int = field(default=0, compare=False)

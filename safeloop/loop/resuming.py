@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from safeloop.breaker import SUSPENDED, Settled, check_open
-from safeloop.errors import LedgerError, NotALoop, VerificationError
+from safeloop.errors import LedgerError, NotALoop, SessionClosed, VerificationError
 from safeloop.ledger import Draft, Ledger, Row, View
 from safeloop.ledger.content import manifest_entries
 from safeloop.loop.closing import doubtful, open_intents
@@ -72,15 +72,16 @@ def stop_of(rows: tuple[Row, ...], session: str) -> Stop:
     """Say where a session stopped. Pure.
 
     Raises:
-        LedgerError: It was never opened, or is closed for good.
+        LedgerError: It was never opened.
+        SessionClosed: It is closed for good.
     """
     if not any(row.kind == "open" for row in rows):
         raise LedgerError(f"session {session} has not begun, so there is nothing to resume",
                           hint=f"safeloop run {session} --task-file FILE")
     ended = next((row for row in rows if row.kind == "close" and row.data["outcome"] != SUSPENDED), None)
     if ended is not None:
-        raise LedgerError(f"session {session} is closed already: {ended.data['outcome']}, in row {ended.id}",
-                          hint=f"safeloop review {session}")
+        raise SessionClosed(f"session {session} is closed already: {ended.data['outcome']}, in row {ended.id}",
+                            hint=f"safeloop review {session}")
     return left_by(rows)
 
 

@@ -30,6 +30,7 @@ from safeloop.models.transport import (
     check_secret,
     hold_socket,
     streamed_reply,
+    unredirected,
 )
 from safeloop.models.usage import COUNT_LIMIT
 
@@ -75,11 +76,13 @@ class AnthropicClient:
         if client is None:
             if http_client is None:
                 self._owned = _http_client(deadline_s + MARGIN_S)
-            self._sdk = _made(api_key, base_url, http_client or self._owned, deadline_s + MARGIN_S)
+            made = _made(api_key, base_url, http_client or self._owned, deadline_s + MARGIN_S)
+            self._sdk = made if http_client is None else made.with_options(middleware=[_unredirected])
         elif api_key is not None or base_url is not None or http_client is not None:
             raise SettingError("give a client, or what it is made of, but not both")
         else:
-            self._sdk = client.with_options(max_retries=0)  # retries are the loop's, each one reserved
+            # Retries are the loop's, each one reserved; and what is reserved is asked once, where the row says.
+            self._sdk = client.with_options(max_retries=0, middleware=[*client.middleware, _unredirected])
         _check_address(str(self._sdk.base_url))
         _check_credentials(self._sdk)
         self._transport = Transport(
@@ -174,7 +177,12 @@ def _read(response: httpx2.Response, lifeline: Lifeline) -> Reply:
 
 
 def _http_client(timeout_s: float) -> httpx2.Client:
-    return anthropic.DefaultHttpxClient(timeout=timeout_s, limits=FRESH)
+    return anthropic.DefaultHttpxClient(timeout=timeout_s, limits=FRESH, follow_redirects=False)
+
+
+def _unredirected(request: Any, call_next: Callable[[Any], Any]) -> Any:
+    """Send a request where it was addressed to, and nowhere else."""
+    return call_next(unredirected(request.copy()))
 
 
 def _made(

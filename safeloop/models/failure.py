@@ -30,6 +30,8 @@ UNSENDABLE: Final = "UnsendableRequest"
 BAD_SETTING: Final = "SettingError"
 """The class of a failure that is ours: a setting, or a script that has ended."""
 
+MOVED: Final = "the server sends requests elsewhere, and none is followed: check the base URL"
+
 # Raised before anything of the request left: name not found, refused, no route, no TLS, no free connection.
 _NEVER_SENT: Final = frozenset({
     "ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol",                # httpx and httpcore
@@ -113,7 +115,7 @@ def _by_status(exc: BaseException, status: int, retry_after_s: float | None) -> 
         in_doubt=not (400 <= status < 500 or status in NOTHING_CHARGED),
         retry_after_s=retry_after_s,
         detail=_detail(exc),
-        hint=_HINTS.get(status, ""),
+        hint=MOVED if 300 <= status < 400 else _HINTS.get(status, ""),
     )
 
 

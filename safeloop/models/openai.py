@@ -18,7 +18,7 @@ from safeloop.errors import AttemptFailed, SettingError
 from safeloop.models.chat_request import chat_body
 from safeloop.models.chat_stream import assemble_chat
 from safeloop.models.deadline import Lifeline, check_deadline
-from safeloop.models.failure import DETAIL_LIMIT
+from safeloop.models.failure import DETAIL_LIMIT, MOVED
 from safeloop.models.reply import Reply
 from safeloop.models.transport import (
     FRESH,
@@ -143,7 +143,7 @@ class OpenAIClient:
             if failure.status == 400 and LIMIT_NAMES[1] in failure.detail and self._limit_name == LIMIT_NAMES[0]:
                 failure.hint = f"export SAFELOOP_LIMIT_NAME={LIMIT_NAMES[1]}"
             elif 300 <= failure.status < 400:
-                failure.hint = "the server sends requests elsewhere, and none is followed: check the base URL"
+                failure.hint = MOVED
         elif failure.hint:
             failure.hint = "check the base URL, and that the server runs"
         if len(self._secret) >= _SHORTEST_SECRET:

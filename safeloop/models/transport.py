@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import httpx2
 
@@ -165,6 +165,12 @@ def hook(http_client: object) -> bool:
     if _tell_lifeline not in http_client.event_hooks["request"]:
         http_client.event_hooks["request"].append(_tell_lifeline)
     return True
+
+
+def unredirected(request: Any) -> Any:
+    """Return a request of the SDK, which is the caller's own copy, so that no redirect of it is followed."""
+    request.options.follow_redirects = False
+    return request
 
 
 def linked(lifeline: Lifeline, work: Callable[[], _T]) -> _T:

@@ -52,7 +52,7 @@ def read_usage(source: object, *, beside_content: bool) -> Usage | None:
 
     Args:
         source: The `usage` of a response, of any shape; None where it has none.
-        beside_content: Whether the reply has content: then a total of zero is not believed.
+        beside_content: Whether the reply has content: then an output of zero is not believed.
 
     Returns:
         None where a count is missing, is not an integer from 0 to 10**9 or contradicts another: the attempt is
@@ -74,7 +74,7 @@ def _judged(counts: tuple[object, ...], beside_content: bool) -> Usage | None:
     if None in plain:
         return None
     usage = Usage(*(count for count in plain if count is not None))
-    return None if usage.thinking > usage.output or (beside_content and usage.total == 0) else usage
+    return None if usage.thinking > usage.output or (beside_content and usage.output == 0) else usage
 
 
 def _with_iterations(source: object) -> tuple[int, ...] | None:

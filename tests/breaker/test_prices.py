@@ -114,7 +114,7 @@ def test_published_prices_reckon_with_the_dearest_cache_and_step() -> None:
 def test_what_has_no_price_is_refused_and_never_free(model: str, endpoint: str) -> None:
     with pytest.raises(SettingError, match="there is no price for") as refused:
         find_price(model, endpoint)
-    assert "prices.toml" in refused.value.hint
+    assert "--prices FILE" in refused.value.hint
 
 
 def test_without_the_package_the_error_names_the_extra() -> None:
@@ -154,3 +154,11 @@ def test_the_operators_table_may_give_every_rate() -> None:
                       'output_usd = "3"', 'search_usd = "10"'])
     price = find_price("m", "anywhere", parse_prices(text))
     assert price.of(Used(1_000_000, 1_000_000, 1_000_000, 1_000_000, 1_000)) == 6_500_000 + 10_000_000
+
+
+@pytest.mark.parametrize("written", ["http://127.0.0.1:8080", "http://127.0.0.1:8080/", "http://127.0.0.1:8080//"])
+def test_an_endpoint_is_the_same_with_a_final_slash(written: str) -> None:
+    dear = '[[price]]\nendpoint = "%s"\nmodel = "m"\ninput_usd = "50"\noutput_usd = "100"\n'
+    cheap = '[[price]]\nmodel = "m"\ninput_usd = "1"\noutput_usd = "1"\n'
+    found = find_price("m", "http://127.0.0.1:8080", parse_prices(dear % written + cheap))
+    assert found.worst(1_000_000, 0) == 50_000_000

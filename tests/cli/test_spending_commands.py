@@ -150,7 +150,7 @@ def test_a_model_without_a_price_is_refused_with_what_to_do(program: Program) ->
     done = program("config", "prices", "no-such-model")
     assert done.code == 2
     assert "there is no price for no-such-model at https://api.anthropic.com in genai-prices" in done.err
-    assert "hint: give one in prices.toml" in done.err
+    assert "hint: give one with --prices FILE" in done.err
 
 
 def test_a_price_file_that_cannot_be_used_is_refused_by_its_name(program: Program) -> None:

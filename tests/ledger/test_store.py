@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -374,6 +375,24 @@ def test_rows_of_a_session_can_be_read_from_a_position_on(path: Path) -> None:
         assert list(store.rows_of_kinds(())) == []
         assert [(level, index) for level, index, _ in store.nodes()] == [(0, 0), (0, 1), (0, 2), (1, 0)]
         assert store.last_row_of("nobody") is None
+
+
+@pytest.mark.parametrize("ask", [
+    lambda store: store.has("s1", "open"), lambda store: store.children("s1"),
+    lambda store: store.last_row_of("s1"),
+], ids=["has", "children", "last_row_of"])
+def test_a_session_is_asked_for_without_a_look_at_the_others(ask: Callable[[RowStore], object]) -> None:
+    steps: dict[int, int] = {}
+    for size in (20, 2_000):
+        with contextlib.closing(RowStore(None)) as store:
+            for idx in range(size):
+                body = b'{"data":{},"kind":"open","n":0,"session":"s%d"}' % idx
+                store.extend([(idx, body, bytes(64))], [], "note")
+            count = itertools.count()
+            store._connection.set_progress_handler(lambda count=count: next(count) < 0, 1)
+            ask(store)
+            steps[size] = next(count)
+    assert steps[2_000] < steps[20] + 50, steps
 
 
 def test_a_file_is_made_whole_or_not_at_all(tmp_path: Path) -> None:

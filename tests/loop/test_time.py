@@ -14,8 +14,9 @@ from safeloop.loop import AgentLoop, Interrupted
 from safeloop.models.anthropic import AnthropicClient
 from safeloop.models.deadline import earlier, ending_in
 from safeloop.models.openai import OpenAIClient
+from safeloop.tools import ToolRegistry
 from tests.governing.blocks import audited
-from tests.loop.playing import SILENT, Counting, Player, kinds, only, reply, rows_of, spec_of
+from tests.loop.playing import SILENT, Counting, Player, call, kinds, only, reply, rows_of, spec_of
 from tests.servers.anthropic_server import AnthropicServer
 from tests.servers.faults import Fault
 from tests.servers.openai_server import OpenAIServer
@@ -98,6 +99,22 @@ def test_a_reply_within_the_time_that_is_left_is_whole(ledger):
         with AnthropicClient(api_key="k", base_url=server.url) as client:
             result, _ = ran(ledger, client, time_s=30)
     assert (result.success, rows_of(ledger, "attempt")) == (True, [])
+
+
+@pytest.mark.parametrize("permission", ["read", "write"])
+def test_no_call_of_a_reply_begins_after_the_ceiling(ledger, permission):
+    ran_calls = []
+    registry = ToolRegistry()
+    registry.register(name="slow", description="d", parameters={"type": "object"}, permission=permission,
+                      handler=lambda: ran_calls.append(time.sleep(0.2)) or "ok")
+    player = Player(reply(*(call("slow", call_id=f"c{at}") for at in range(50)), stop_reason="tool_use"), reply("done"))
+    result, took = ran(ledger, player, tools=registry)
+    assert (result.outcome, result.breach_reason, len(player.asked)) == ("breached", "time_ceiling", 1)
+    assert took < 1.5
+    assert len(ran_calls) == 3
+    told = [row.data["error"] and row.data["error"]["class"] for row in rows_of(ledger, "tool")]
+    assert told == [None] * 3 + ["OutOfTime"] * 47
+    assert audited(ledger) == []
 
 
 def test_a_child_is_cut_where_the_time_of_its_parent_ends(ledger):

@@ -154,7 +154,7 @@ def test_a_cost_ceiling_and_a_model_without_a_price_do_not_start_together(ledger
     loop = loop_of(ledger, client, spec=spec_of("s", ceilings=Ceilings(microusd=5)))
     with pytest.raises(SettingError, match="a cost ceiling needs a price: there is no price for .* at Player") as caught:
         loop.run("do it")
-    assert "prices.toml" in caught.value.hint
+    assert "--prices FILE" in caught.value.hint
     assert (ledger.rows("s"), client.asked) == ((), [])
 
 

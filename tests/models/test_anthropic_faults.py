@@ -38,6 +38,26 @@ def failure_at(url, **options):
         return caught.value
 
 
+CLIENTS = {
+    "ours": lambda url: AnthropicClient(api_key="k", base_url=url),
+    "given": lambda url: AnthropicClient(anthropic.Anthropic(api_key="k", base_url=url)),
+    "given HTTP client": lambda url: AnthropicClient(
+        api_key="k", base_url=url, http_client=httpx2.Client(follow_redirects=True)
+    ),
+}
+
+
+@pytest.mark.parametrize("made", CLIENTS)
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed_not_even_to_the_same_server(made, status):
+    with AnthropicServer([Fault.status(status, headers={"location": "/v1/messages"}), "stolen"]) as server:
+        with CLIENTS[made](server.url) as client, pytest.raises(AttemptFailed) as caught:
+            client.messages.create(**ASK)
+        assert len(server.posts) == 1
+    assert (caught.value.status, caught.value.in_doubt) == (status, True)
+    assert "none is followed" in caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("status", "error_class", "in_doubt"),
     [

@@ -274,11 +274,13 @@ def counts(**more):
         (counts(input_tokens=None), None),
         ({"input_tokens": 5}, None),
         ({"output_tokens": 5}, None),
-        ({"input_tokens": 10**9, "output_tokens": 0}, Usage(input=10**9)),
-        ({"input_tokens": 10**9 + 1, "output_tokens": 0}, None),
+        ({"input_tokens": 10**9, "output_tokens": 1}, Usage(input=10**9, output=1)),
+        ({"input_tokens": 10**9 + 1, "output_tokens": 1}, None),
+        ({"input_tokens": 10, "output_tokens": 0}, None),
         ({"input_tokens": 0, "output_tokens": 0}, None),
         (Usage(), None),
-        (Usage(input=1), Usage(input=1)),
+        (Usage(input=1), None),
+        (Usage(input=1, output=1), Usage(input=1, output=1)),
         ([], None),
         ("12", None),
     ],
@@ -331,12 +333,12 @@ class Liar(int):
 
 
 @pytest.mark.parametrize("usage", [
-    Usage(), Usage(input=-5), Usage(input=2**60), Usage(output=1, thinking=2), Usage(input=Liar(-5)), Usage(input="5"),
+    Usage(), Usage(input=5), Usage(input=-5), Usage(input=2**60), Usage(output=1, thinking=2), Usage(input=Liar(-5)), Usage(input="5"),
 ])
 def test_a_usage_that_cannot_be_believed_is_not_believed_from_a_reply_either(usage):
     assert read_reply(Reply((TEXT,), "end_turn", usage, None, b"{}")).usage is None
 
 
 def test_a_number_that_lies_about_itself_is_counted_as_what_it_is():
-    reply = Reply((TEXT,), "end_turn", Usage(input=Liar(5)), None, b"{}")
+    reply = Reply((TEXT,), "end_turn", Usage(input=Liar(5), output=1), None, b"{}")
     assert str(read_reply(reply).usage.input) == "5" and type(read_reply(reply).usage.input) is int

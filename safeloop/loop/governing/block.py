@@ -15,6 +15,7 @@ from safeloop.ledger.rows import is_session_id
 from safeloop.loop.closing import COMPLETED, SUSPENDED, Ending
 from safeloop.loop.events import Listener
 from safeloop.loop.governing.flow import Terms
+from safeloop.loop.governing.keeper import Keeper
 from safeloop.loop.governing.session import GovernedSession
 from safeloop.loop.waiting import MAX_WAIT_S, check_max_wait
 from safeloop.models import is_anthropic_client
@@ -125,9 +126,7 @@ class govern(Generic[_C]):  # noqa: N801 - used like a function
         governor: GovernedAttempts = GovernedAttempts(
             self._session, self._client.with_options(max_retries=0), self._terms
         )
-        # Last is innermost: what other middleware makes of a request is what is reserved and sent.
-        middleware = [*self._client.middleware, hook(governor)]
-        return cast(_C, self._client.with_options(max_retries=0, middleware=middleware))
+        return cast(_C, Keeper(hook(governor), self._endpoint).governed(self._client, {"max_retries": 0}))
 
     def _leave(self, error: BaseException | None) -> None:
         """Close the session; an error of the block stays the error even if closing fails too."""

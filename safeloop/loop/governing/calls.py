@@ -15,6 +15,7 @@ from safeloop.loop.governing.settling import Ticket
 from safeloop.models import failure_of, read_reply
 from safeloop.models.body import status_failure
 from safeloop.models.tap import settle_read, tap
+from safeloop.models.transport import unredirected
 
 _REMEMBERED = 64
 
@@ -35,7 +36,7 @@ class Call:
         self._has_left = False
         self._session.leaving(ticket)
         body = {**self._asked.body, "max_tokens": ticket.granted.max_tokens}
-        sent = self._request.copy(body=body)
+        sent = unredirected(self._request.copy(body=body))
         self._has_left, self._left_at = True, time.monotonic()
         return sent
 
@@ -102,5 +103,5 @@ class Call:
         url, headers = self._request.url, self._request.headers
         betas = {name: value for name, value in headers.items() if name.lower() == "anthropic-beta"}
         query = url.partition("?")[2]
-        options = {"headers": betas, "params": dict(self._request.query_params or {})}
+        options = {"headers": betas, "params": dict(self._request.query_params or {}), "follow_redirects": False}
         return {"path": f"{COUNT}?{query}" if query else COUNT, "body": self._asked.counted, "options": options}
