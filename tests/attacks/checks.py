@@ -242,6 +242,8 @@ OF_THE_WORD = (
     Check("nothing while suspended", f"{WORD}.order._misplaced", never,
           "a suspended session goes on before it resumes"),
     asked("tools as listed", Rule.TOOL, f"{WORD}.calls.outcome", "a tool runs that was never listed"),
+    asked("nothing written in a dry run", Rule.CALL, f"{WORD}.calls._pretended",
+          "a tool writes in a session that was opened as a dry run"),
     asked("a call row before", Rule.CALL, f"{WORD}.calls.outcome", "a tool writes without having said so before"),
     asked("a call row for each run", Rule.CALL, f"{WORD}.calls.outcome", "one call row is used for two runs"),
     asked("the call row's facts", Rule.CALL, f"{WORD}.calls.outcome",

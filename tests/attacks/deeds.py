@@ -15,6 +15,7 @@ from safeloop.ledger.rows import timestamp
 from safeloop.ledger.trust import APPROVAL_NAMESPACE, REVIEW_NAMESPACE
 from safeloop.review.releasing.policy import ReleasePolicy
 from safeloop.spec import ToolGrant
+from safeloop.spec.dry_run import marked
 from tests.attacks.attack import meets
 from tests.attacks.lies import tell
 from tests.attacks.pen import APPROVER, Liar, Pen, gamma, pin_approver, publish
@@ -98,6 +99,11 @@ def a_destructive_tool_is_recorded_as_one_that_reads(hand: Hand) -> None:
 @meets("call:24", keys=Keys.BOTH, words=r"write_file \(write\) ran without a call row before it")
 def a_tool_writes_without_having_said_so_before(hand: Hand) -> None:
     publish(gamma(hand).begin().step().act())
+
+
+@meets("call:25", keys=Keys.BOTH, words=r"write_file \(write\) ran in a dry run")
+def a_tool_writes_in_a_session_that_was_opened_as_a_dry_run(hand: Hand) -> None:
+    publish(gamma(hand).begin(software=marked("safeloop 1")).step().plan().act())
 
 
 @meets("call:26", keys=Keys.BOTH, words="ran without a call row before it")
