@@ -39,6 +39,7 @@ def turn_draft(
     execution_time_ms: int,
     elapsed_ms: int,
     price: Price | None,
+    named: Price | None = None,
     state_origin: str = LLM,
     pass_fail: bool = True,
 ) -> Draft:
@@ -48,9 +49,11 @@ def turn_draft(
         usage: None where the provider's figure cannot be believed: the reservation is charged in full.
         model: As the reply names it.
         price: What the reservation was made at; None if it is not known.
+        named: What the model costs that the reply names, where it is another and that is known: the dearer is charged.
     """
     tokens = granted.reserved_tokens if usage is None else usage.total
-    cost = cost_of(granted, usage, price)
+    costs = (cost_of(granted, usage, price), None if price is None else cost_of(granted, usage, named))
+    cost = max((each for each in costs if each is not None), default=None)
     is_overrun = tokens > granted.reserved_tokens or (cost or 0) > (granted.reserved_microusd or 0)
     data = {
         "turn": place.turn, "attempt": place.attempt, "intent": granted.intent.n, "state_origin": state_origin,

@@ -41,7 +41,7 @@ from safeloop.loop.result import LoopResult
 from safeloop.loop.streaming import Stream, streamed
 from safeloop.loop.waiting import MAX_WAIT_S, Pace, check_max_wait
 from safeloop.models import adapt
-from safeloop.spec import Run, SpecResult, require_checkable
+from safeloop.spec import Ceilings, Run, SpecResult, require_checkable
 from safeloop.tools import ContainmentError, Root, ToolRegistry
 
 DEFAULT_MODEL = "claude-sonnet-5-5"
@@ -385,4 +385,7 @@ def _model(loop: AgentLoop, client: Any, granted: ToolRegistry, price: Price | N
         more["thinking"] = dict(loop._thinking)
     is_free = price is not None and price.is_zero
     estimates = is_free if loop._allow_estimates is None else loop._allow_estimates
-    return Model(client, loop.model, system_prompt(loop.spec), loop.max_tokens, more, price, estimates)
+    return Model(
+        client, loop.model, system_prompt(loop.spec), loop.max_tokens, more, price,
+        lambda named: price_of(client, named, loop._prices, Ceilings()), estimates,
+    )

@@ -241,7 +241,7 @@ class Turns:
         draft = turn_draft(
             self._place(self.attempt), granted, usage=usage, model=reply.model, stop_reason=reply.stop_reason,
             response=self._ledger.content(reply.raw, JSON), execution_time_ms=execution_time_ms,
-            elapsed_ms=self._elapsed_ms(), price=self._model.price,
+            elapsed_ms=self._elapsed_ms(), price=self._model.price, named=self._model.named(reply.model),
         )
         tokens: int = draft.data["token_delta"]
         self._last = None if usage is None else Settled(sent, tokens)

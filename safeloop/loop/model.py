@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ class Model:
         wanted: The `max_tokens` to ask for where there is room.
         more: Further parameters of every request: `tools`, `thinking`.
         price: What it costs; `FREE` if the client is never billed, None if it is not known.
+        price_of: Finds the price of a model that a reply names; None where it is not known.
         allow_estimates: Bound by an estimate where there is no counter.
     """
 
@@ -29,7 +30,12 @@ class Model:
     wanted: int
     more: Mapping[str, Any]
     price: Price | None
+    price_of: Callable[[str], Price | None]
     allow_estimates: bool
+
+    def named(self, model: str | None) -> Price | None:
+        """Return what the model costs that a reply names; None where it is the one that was asked, or is not known."""
+        return None if model in (None, self.name) else self.price_of(str(model))
 
     def request(self, conversation: Conversation) -> Request:
         """Return the next request as the bounds read it."""

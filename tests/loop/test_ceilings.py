@@ -223,6 +223,20 @@ def test_a_search_without_a_published_rate_is_charged_at_the_reservation(ledger)
     assert words_of_audit(ledger) == []
 
 
+@pytest.mark.parametrize(("answers_as", "cost", "overrun"), [
+    ("m", 35, False), ("dear", 35_000, True), ("cheap", 35, False), ("unheard-of", 35, False), (None, 35, False),
+])
+def test_a_reply_of_a_dearer_model_than_was_asked_is_charged_as_what_it_is(ledger, answers_as, cost, overrun):
+    dear = '[[price]]\nmodel = "dear"\ninput_usd = "1000"\noutput_usd = "5000"\n'
+    cheap = '[[price]]\nmodel = "cheap"\ninput_usd = "0"\noutput_usd = "0"\n'
+    prices = (*PRICES, *parse_prices(dear), *parse_prices(cheap))
+    client = Player(reply("done", model=answers_as))
+    AgentLoop(spec_of("s"), CircuitBreaker(3), ledger, client, model="m", prices=prices).run("x")
+    row = only(ledger, "turn").data
+    assert (row["cost_microusd"], row["overrun"]) == (cost, overrun)
+    assert words_of_audit(ledger) == []
+
+
 def test_a_model_without_a_price_costs_an_unknown_sum_and_never_nothing(ledger):
     loop_of(ledger, Player(reply("done"))).run("do it")
     assert only(ledger, "intent").data["reserved_microusd"] is None

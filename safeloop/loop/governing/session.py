@@ -179,7 +179,8 @@ class GovernedSession:
                 row = settle_attempt(self._ledger, ticket, outcome, self._elapsed_ms()).data
                 self._tokens += row["charged_tokens"]
                 return
-            row = settle_turn(self._ledger, ticket, outcome, self._elapsed_ms(), self._price).data
+            named = None if outcome.model in (None, self._model) else self._price_of(str(outcome.model))
+            row = settle_turn(self._ledger, ticket, outcome, self._elapsed_ms(), self._price, named).data
             self._tokens += row["token_delta"]
             self._output = outcome.text or self._output
             self.lineage.add(ticket.asked, outcome)

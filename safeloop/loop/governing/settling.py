@@ -34,8 +34,14 @@ class Ticket:
         return round((time.monotonic() - self.started) * 1000)
 
 
-def settle_turn(ledger: Ledger, ticket: Ticket, reply: Reply, elapsed_ms: int, price: Price | None) -> Draft:
+def settle_turn(
+    ledger: Ledger, ticket: Ticket, reply: Reply, elapsed_ms: int, price: Price | None, named: Price | None
+) -> Draft:
     """Write the row of an attempt that brought its reply, and return what it says.
+
+    Args:
+        price: What it was reserved at.
+        named: As for `turn_draft`.
 
     Raises:
         LedgerError: The session is closed.
@@ -43,6 +49,7 @@ def settle_turn(ledger: Ledger, ticket: Ticket, reply: Reply, elapsed_ms: int, p
     return _append(ledger, turn_draft(
         ticket.place, ticket.granted, usage=reply.usage, model=reply.model, stop_reason=reply.stop_reason,
         response=ledger.content(reply.raw, JSON), execution_time_ms=ticket.took_ms, elapsed_ms=elapsed_ms, price=price,
+        named=named,
     ))
 
 
