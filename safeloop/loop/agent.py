@@ -328,8 +328,7 @@ class _Run:
             error.add_note(f"and closing failed: {second or type(second).__name__}; then: safeloop close {session}")
 
     def _is_late(self) -> bool:
-        ceiling = self._breaker.ceilings.elapsed_ms
-        return ceiling is not None and self._elapsed_ms() >= ceiling
+        return self._breaker.ceilings.left_s(self._elapsed_ms()) == 0
 
     def _tool_runs(self, tool: str, arguments: Any) -> None:
         path = arguments.get("path", "") if isinstance(arguments, dict) else ""
