@@ -52,7 +52,7 @@ def turn_draft(
         named: What the model costs that the reply names, where it is another and that is known: the dearer is charged.
     """
     tokens = granted.reserved_tokens if usage is None else usage.total
-    costs = (cost_of(granted, usage, price), None if price is None else cost_of(granted, usage, named))
+    costs = [cost_of(granted, usage, each) for each in (price, named)]
     cost = max((each for each in costs if each is not None), default=None)
     is_overrun = tokens > granted.reserved_tokens or (cost or 0) > (granted.reserved_microusd or 0)
     data = {

@@ -145,6 +145,8 @@ def _client(desk: Desk, left: LeftBehind, script: Path | None) -> tuple[object, 
     try:
         return client_for(desk.settings, script, desk.screen.note, model=left.model, played=left.requests)
     except SettingError as error:
+        if not left.endpoint.startswith("http"):  # a script, or what needs no server
+            raise
         asked = f"it asked {left.model} at {left.endpoint}: with the same --base-url, or ANTHROPIC_BASE_URL"
         raise SettingError(error.message, hint=f"{error.hint}; {asked}") from None
 

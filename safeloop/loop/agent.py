@@ -363,8 +363,7 @@ class _Run:
         return product_of(self._staging, self._workspace, self._output)
 
     def _is_late(self) -> bool:
-        ceiling = self._breaker.ceilings.elapsed_ms
-        return ceiling is not None and self._elapsed_ms() >= ceiling
+        return self._breaker.ceilings.left_s(self._elapsed_ms()) == 0
 
     def _tool_runs(self, tool: str, arguments: Any) -> None:
         path = arguments.get("path", "") if isinstance(arguments, dict) else ""

@@ -96,6 +96,4 @@ class Asking:
         return reply
 
     def _limits(self) -> Limits:
-        ceiling = self.ceilings.elapsed_ms
-        left_s = None if ceiling is None else max(0, ceiling - self.elapsed_ms()) / 1000
-        return Limits(self.max_wait_s, left_s)
+        return Limits(self.max_wait_s, self.ceilings.left_s(self.elapsed_ms()))

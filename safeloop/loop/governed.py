@@ -225,8 +225,7 @@ class Turns:
         estimate = estimate_bound(request) if self._model.allow_estimates else None
         if count is None:
             return estimate
-        limit, parameters = self._breaker.ceilings.elapsed_ms, self._model.parameters(conversation)
-        left_s = None if limit is None else max(0, limit - self._elapsed_ms()) / 1000
+        left_s, parameters = self._breaker.ceilings.left_s(self._elapsed_ms()), self._model.parameters(conversation)
         try:
             with self._interruption.in_flight():
                 counted = asked_within(left_s, self._model.client, lambda: count(**parameters))

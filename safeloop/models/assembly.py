@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from safeloop.errors import AttemptFailed
+from safeloop.models.running_usage import RunningUsage
 from safeloop.models.shapes import compact_json
 
 CUT_INPUT: Final = "INVALID_JSON"
@@ -19,6 +20,10 @@ CUT_INPUT: Final = "INVALID_JSON"
 
 # Arguments are cut where the reply is; anywhere else, arguments that are no JSON are a broken stream.
 _CUT_REASONS: Final = frozenset({"max_tokens", "model_context_window_exceeded", "refusal"})
+
+_OF_A_REPLY: Final = frozenset({
+    "message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta",
+})  # fmt: skip
 
 _APPENDED: Final = {"text_delta": "text", "thinking_delta": "thinking"}
 
@@ -38,6 +43,16 @@ def assemble(events: Iterable[str]) -> dict[str, Any]:
         if message.take(event_object(data, "an event")):
             return message.finished()
     raise cut_stream()
+
+
+def check_end(events: Iterable[str]) -> None:
+    """Refuse a stream that goes on with a reply after `message_stop`, as nobody said what that costs.
+
+    Raises:
+        AttemptFailed: `BadStream`, in doubt.
+    """
+    if any(event_object(data, "an event").get("type") in _OF_A_REPLY for data in events if data.strip() != "[DONE]"):
+        raise bad_stream("it goes on after message_stop")
 
 
 def cut_stream() -> AttemptFailed:
@@ -74,7 +89,7 @@ class _Message:
         self._message: dict[str, Any] | None = None
         self._blocks: dict[int, dict[str, Any]] = {}
         self._json: dict[int, list[str]] = {}
-        self._billed = False
+        self._usage = RunningUsage("output_tokens")
 
     def take(self, event: dict[str, Any]) -> bool:
         """Take one event; True once the message is complete. Events of unknown types are passed over."""
@@ -99,9 +114,8 @@ class _Message:
             if any(parts):  # else what came with the block's start is all there is
                 self._blocks[index]["input"] = _arguments("".join(parts), cut=cut)
         message["content"] = [self._blocks[index] for index in sorted(self._blocks)]
-        if not self._billed:
-            # The usage of message_start is from before the output: believed, it would charge too little.
-            message["usage"] = None
+        # The usage of message_start is from before the output: believed, it would charge too little.
+        message["usage"] = self._usage.of_the_whole
         return message
 
     def _begun(self) -> dict[str, Any]:
@@ -113,6 +127,7 @@ class _Message:
         if self._message is not None or not isinstance(message, dict):
             raise bad_stream("message_start came twice, or without a message")
         self._message = message
+        self._usage.begin(message.get("usage"))
         content = message.get("content")
         for index, block in enumerate(content if isinstance(content, list) else []):
             self._open(index, block)
@@ -128,12 +143,14 @@ class _Message:
         if not isinstance(block, dict) or index in self._blocks:
             raise bad_stream("a block began twice, or is no object")
         self._blocks[index] = block
+        self._usage.grow()
 
     def _grow(self, index: int, delta: object) -> None:
         block = self._blocks.get(index)
         if block is None or not isinstance(delta, dict):
             raise bad_stream("a part belongs to no block")
         kind = delta.get("type")
+        self._usage.grow()
         try:
             if kind in _APPENDED:
                 name = _APPENDED[kind]
@@ -158,21 +175,7 @@ class _Message:
             if item is not None or name not in message:
                 message[name] = item
         if isinstance(usage, dict):
-            self._billed = usage.get("output_tokens") is not None
-            earlier = message.get("usage")
-            message["usage"] = later_usage(earlier if isinstance(earlier, dict) else {}, usage)
-
-
-def later_usage(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
-    """Take a later usage of the same reply: its counts are totals, and replace earlier ones, but never by less."""
-    merged = dict(earlier)
-    for name, count in later.items():
-        before = earlier.get(name)
-        if type(count) is int and type(before) is int and count >= 0:
-            merged[name] = max(before, count)
-        elif count is not None or name not in merged:
-            merged[name] = count
-    return merged
+            self._usage.take(usage, is_whole=usage.get("output_tokens") is not None)
 
 
 def _arguments(text: str, *, cut: bool) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import httpx2
 
 from safeloop.errors import AttemptFailed
-from safeloop.models.assembly import assemble, bad_stream, cut_stream
+from safeloop.models.assembly import assemble, bad_stream, check_end, cut_stream
 from safeloop.models.failure import failure_of
 from safeloop.models.reply import Reply, read_reply
 from safeloop.models.sse import event_data
@@ -73,9 +73,12 @@ class Body:
 
     def _assembled(self) -> Reply:
         try:
-            return read_reply(assemble(event_data(self._decompressed())))
+            events = event_data(self._decompressed())
+            reply = read_reply(assemble(events))
+            check_end(events)
         except UnicodeDecodeError:
             raise bad_stream("it is not UTF-8") from None
+        return reply
 
     def _decoded(self) -> bytes:
         return b"".join(self._decompressed())

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from safeloop.errors import AttemptFailed
-from safeloop.models.assembly import bad_stream, event_object, later_usage
+from safeloop.models.assembly import bad_stream, event_object
 from safeloop.models.chat_request import CAME_AS, REASONING_FIELDS
+from safeloop.models.running_usage import RunningUsage
 from safeloop.models.shapes import compact_json
 
 DONE: Final = "[DONE]"
@@ -26,6 +27,7 @@ _STOP_REASONS: Final = {
     "stop": "end_turn", "tool_calls": "tool_use", "length": "max_tokens", "content_filter": "refusal",
 }  # fmt: skip
 _DEEPEST: Final = 64  # levels of arguments; no tool takes more
+_CONTENT: Final = ("content", "refusal", "tool_calls", *REASONING_FIELDS)
 _KEPT: Final = ("id", "object", "created", "model", "system_fingerprint", "service_tier")
 
 
@@ -85,8 +87,7 @@ class _Completion:
         self._calls: list[_Call] = []
         self._refused = False
         self._finish_reason: str | None = None
-        self._usage: dict[str, Any] | None = None
-        self._billed = False
+        self._usage = RunningUsage("completion_tokens")
 
     def take(self, chunk: dict[str, Any]) -> None:
         """Take one chunk."""
@@ -103,7 +104,8 @@ class _Completion:
                 raise bad_stream("it has a second choice, and one was asked for")
             self._grow(choice.get("delta"))
             self._finish(choice.get("finish_reason"))
-        self._bill(chunk.get("usage"))
+        if chunk.get("usage") is not None:
+            self._usage.take(chunk["usage"], is_whole=self._finish_reason is not None)
 
     def message(self) -> dict[str, Any]:
         """Return the whole message."""
@@ -114,13 +116,11 @@ class _Completion:
         ]
         if text := "".join(self._text):
             blocks.append({"type": "text", "text": text})
-        # Usage from before the end of the output would charge too little.
-        usage = self._usage if self._billed else None
         return {
             "type": "message", "role": "assistant", "model": self._kept.get("model"),
             "content": [*blocks, *self._tool_uses()], "stop_reason": self._stop_reason(),
-            "usage": chat_usage(usage),
-            COMPLETION: {**self._kept, "finish_reason": self._finish_reason, "usage": self._usage},
+            "usage": chat_usage(self._usage.of_the_whole),
+            COMPLETION: {**self._kept, "finish_reason": self._finish_reason, "usage": self._usage.stated},
         }
 
     def _stop_reason(self) -> str | None:
@@ -139,6 +139,8 @@ class _Completion:
         self._text.append(_words(delta, "content"))
         refusal = _words(delta, "refusal")
         self._text.append(refusal)
+        if any(delta.get(name) for name in _CONTENT):
+            self._usage.grow()
         self._refused = self._refused or refusal != ""
         for name in REASONING_FIELDS:
             if thought := _words(delta, name):
@@ -182,13 +184,6 @@ class _Completion:
         if not isinstance(reason, str) or self._finish_reason not in (None, reason):
             raise bad_stream("it has two finish reasons, or one that is no text")
         self._finish_reason = reason
-
-    def _bill(self, usage: object) -> None:
-        if usage is None:
-            return
-        self._billed = self._finish_reason is not None
-        # A usage that is no object is none, whatever came before it.
-        self._usage = later_usage(self._usage or {}, usage) if isinstance(usage, dict) else {}
 
     def _tool_uses(self) -> list[dict[str, Any]]:
         """Give the calls as blocks; an id that is missing or was used before is replaced by a new one."""

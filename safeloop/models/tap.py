@@ -38,20 +38,21 @@ class Watch:
         self._deadline = None if left_s is None else time.monotonic() + left_s
         self._guard = threading.Lock()
         self._is_settled = False
+        self._is_whole = False
 
     @property
     def remaining_s(self) -> float | None:
         """Seconds that are left; None without a deadline."""
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
-    def take(self, chunk: bytes) -> None:
-        """Take what came.
+    def take(self, chunk: bytes) -> bool:
+        """Take what came; False where the reply was whole before it, as its reader gets nothing that is not charged.
 
         Raises:
             httpx2.ReadTimeout: The deadline has come.
         """
         if self._is_settled:
-            return
+            return not self._is_whole
         self.check()
         try:
             reply = self._body.take(chunk)
@@ -59,7 +60,9 @@ class Watch:
             self._say(failure)
         else:
             if reply is not None:
+                self._is_whole = True
                 self._say(reply)
+        return True
 
     def check(self) -> None:
         """Refuse to go on after the deadline.
@@ -127,8 +130,8 @@ class Tap(_Delegate, httpx2.SyncByteStream):
 
     def __iter__(self) -> Iterator[bytes]:
         for chunk in self._read():
-            self._watch.take(chunk)
-            yield chunk
+            if self._watch.take(chunk):
+                yield chunk
         self._watch.end()
 
     def close(self) -> None:
@@ -155,8 +158,8 @@ class AsyncTap(_Delegate, httpx2.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for chunk in self._read():
-            self._watch.take(chunk)
-            yield chunk
+            if self._watch.take(chunk):
+                yield chunk
         self._watch.end()
 
     async def aclose(self) -> None:

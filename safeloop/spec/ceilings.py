@@ -44,6 +44,10 @@ class Ceilings:
             if value is not None:
                 require_count(name, value)
 
+    def left_s(self, elapsed_ms: int) -> float | None:
+        """Return the seconds that the time ceiling leaves after so many milliseconds, from 0; None without one."""
+        return None if self.elapsed_ms is None else max(0, self.elapsed_ms - elapsed_ms) / 1000
+
     def as_row(self) -> dict[str, int]:
         """The `ceilings` object of a `spec` or `open` row: only the ceilings that are set."""
         given = ((name, getattr(self, name)) for name in NAMES)

@@ -12,7 +12,7 @@ import pytest
 from safeloop.cli.resuming import _Candidate, _take
 from safeloop.errors import ExitCode
 from safeloop.ledger import Ledger
-from safeloop.loop import left_behind
+from safeloop.loop import DEFAULT_MODEL, left_behind
 from safeloop.review.inbox import Item, State
 from tests.cli.program import Program
 from tests.cli.test_exit_codes import claude
@@ -21,6 +21,7 @@ from tests.servers.openai_server import OpenAIServer
 
 RUN = ("run", "--spec-file", "job.toml", "--task", "x")
 WRITE = tool_use("write_file", {"path": "report.md", "content": "Title: too long\n"})
+PRICES = f'[[price]]\nmodel = "{DEFAULT_MODEL}"\ninput_usd = "2"\noutput_usd = "2"\n'
 BUSY = Fault.status(429, headers={"retry-after": "3600"})
 
 
@@ -36,10 +37,12 @@ def test_a_turn_that_is_billed_beyond_its_reservation_is_told_even_to_cron(progr
         done = program(*RUN, "--quiet", env=env)
     assert (done.code, done.out) == (0, "")
     assert "warning: 1 turn billed more than was reserved: a ceiling may be passed, see safeloop review " in done.err
+    (program.folder / "prices.toml").write_text(PRICES)
     with serving(message(WRITE), lie) as env:
-        told = program(*RUN, "--json", env=env)
+        told = program(*RUN, "--json", "--prices", "prices.toml", env=env)
     assert (told.json["overruns"], told.json["turns"], told.json["outcome"]) == (1, 2, "completed")
     assert told.json["total_tokens"] > 500_000
+    assert told.json["cost_microusd"] > 1_000_000
     assert "warning: 1 turn billed more" in told.err
 
 

@@ -83,13 +83,38 @@ def test_a_stream_without_its_end_is_in_doubt_and_charged_in_full(ledger, fault)
     assert audited(ledger) == []
 
 
-def test_a_stream_that_answers_twice_is_its_first_answer(ledger):
-    events = "".join(stream_events(message(text("a"), usage=usage(7, 3))))
-    with governed(ledger, [Fault.stream(events * 2)]) as (_, client):
+ANSWER = "".join(stream_events(message(text("a"), usage=usage(7, 3))))
+
+
+def test_a_stream_that_answers_twice_at_once_is_in_doubt(ledger):
+    with governed(ledger, [Fault.stream(ANSWER * 2)]) as (_, client):
         with client.messages.with_streaming_response.create(**STREAMED) as response:
-            assert b"".join(response.iter_bytes()) == (events * 2).encode()
+            assert b"".join(response.iter_bytes()) == (ANSWER * 2).encode()
+    attempt = only(ledger, "attempt")
+    assert (attempt["error"]["class"], attempt["charged_tokens"]) == ("BadStream", reserved(ledger))
+    assert audited(ledger) == []
+
+
+def test_a_second_answer_that_comes_after_the_first_reaches_nobody(ledger):
+    with governed(ledger, [Fault.parts(ANSWER, ANSWER)]) as (_, client):
+        with client.messages.with_streaming_response.create(**STREAMED) as response:
+            assert b"".join(response.iter_bytes()) == ANSWER.encode()
     assert only(ledger, "turn")["token_delta"] == 10
-    assert kinds(ledger).count("attempt") == 0
+
+
+def test_a_second_answer_reaches_no_async_reader(ledger):
+    async def work(client, _server):
+        async with client.messages.with_streaming_response.create(**STREAMED) as response:
+            return b"".join([part async for part in response.iter_bytes()])
+
+    assert run_async(ledger, [Fault.parts(ANSWER, ANSWER)], work) == ANSWER.encode()
+
+
+@pytest.mark.parametrize("after", ['event: ping\ndata: {"type": "ping"}\n\n', ": bye\n\n", "data: [DONE]\n\n"])
+def test_what_is_no_part_of_a_reply_may_follow_it(ledger, after):
+    with governed(ledger, [Fault.stream(ANSWER + after)]) as (_, client):
+        drain(client)
+    assert only(ledger, "turn")["token_delta"] == 10
 
 
 def test_a_stream_closed_by_its_reader_is_in_doubt(ledger):

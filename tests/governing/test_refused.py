@@ -263,6 +263,16 @@ def test_a_cost_ceiling_clamps_and_then_refuses(ledger):
     assert audited(ledger) == []
 
 
+def test_a_reply_of_a_dearer_model_than_was_asked_is_charged_as_what_it_is(ledger):
+    dear = parse_prices('[[price]]\nmodel = "dear"\ninput_usd = "1000"\noutput_usd = "5000"\n')
+    substituted = message(text("hi"), usage=usage(10, 5), model="dear")
+    with governed(ledger, [substituted], prices=(*PRICES, *dear)) as (_, client):
+        client.messages.create(**ASKED)
+    turn = only(ledger, "turn")
+    assert (turn["model"], turn["cost_microusd"], turn["overrun"]) == ("dear", 35_000, True)
+    assert audited(ledger) == []
+
+
 def test_a_dearer_speed_is_refused_only_where_the_cost_is_limited(ledger):
     with governed(ledger, ["hi"]) as (_, client):
         client.messages.create(**asking(extra_body={"speed": "fast"}))

@@ -51,6 +51,18 @@ def test_unknown_events_are_passed_over_and_nothing_after_the_end_is_read():
     assert found["content"] == [{"type": "text", "text": ""}]
 
 
+def test_a_usage_that_did_not_grow_with_the_content_after_it_is_not_believed():
+    """A server that answers twice in one stream, and states what each answer cost."""
+    bill = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"input_tokens": 9, "output_tokens": 5}}
+    again = {**BLOCK, "index": 1}
+    more = {**bill, "usage": {"output_tokens": 6}}
+    assert put_together(START, BLOCK, bill, again, STOP)["usage"] is None
+    assert put_together(START, BLOCK, bill, again, bill, STOP)["usage"] is None
+    assert put_together(START, BLOCK, bill, again, bill, more, STOP)["usage"] is None
+    assert put_together(START, BLOCK, bill, again, more, STOP)["usage"] == {"input_tokens": 9, "output_tokens": 6}
+    assert put_together(START, BLOCK, bill, bill, STOP)["usage"] == {"input_tokens": 9, "output_tokens": 5}
+
+
 def test_usage_from_before_the_output_is_not_taken_for_the_whole():
     delta = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
     assert put_together(START, STOP)["usage"] is None

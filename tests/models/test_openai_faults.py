@@ -14,6 +14,7 @@ import pytest
 
 from safeloop.errors import AttemptFailed, SettingError
 from safeloop.models.openai import OpenAIClient
+from safeloop.models.usage import Usage
 from tests.models.test_openai_turns import ASK, answer, talking
 from tests.servers.openai_server import Fault, OpenAIServer, call, completion, usage
 
@@ -144,6 +145,17 @@ def test_a_reply_that_never_ends_is_given_up(monkeypatch):
     monkeypatch.setattr("safeloop.models.transport.BODY_LIMIT", 1000)
     for script in (completion("x" * 5000), Fault.stream("data: " + "x" * 100_000)):
         assert failure(script).error_class == "BadStream"
+
+
+def test_a_server_that_answers_twice_in_one_stream_is_charged_in_full():
+    """What each of two answers cost is no total; usages that grow with the content are."""
+    once = chunk({"content": "a"}, "stop", usage=usage(10, 5))
+    more = chunk({"content": "b"}, "stop", usage=usage(10, 6))
+    done = "data: [DONE]\n\n"
+    for stream, believed in ((once * 2, None), (once + more + once, None), (once + chunk({"content": "b"}), None)):
+        assert answer(Fault.stream(stream + done)).usage is believed
+    assert answer(Fault.stream(once + more + done)).usage == Usage(input=10, output=6)
+    assert answer(Fault.stream(once + END)).usage is not None, "the same, said again after the end"
 
 
 CALLS = [

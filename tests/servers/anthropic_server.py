@@ -308,6 +308,11 @@ class _Connection(socketserver.StreamRequestHandler):
             self._write(half + _chunked(fault.body + "".join(events[len(events) // 2 :])) + end)
         elif fault.kind == "stream":
             self._write((_chunked(fault.body) if fault.body else b"") + end)
+        elif fault.kind == "parts":
+            for part in fault.body:
+                self._write(_chunked(part))
+                self.server.owner.closing.wait(fault.every_s)
+            self._write(end)
         else:
             raise AssertionError(f"no such fault: {fault.kind}")
 

@@ -87,6 +87,11 @@ class Fault:
         """Send exactly this text as the stream."""
         return cls("stream", body=body, reply=reply)
 
+    @classmethod
+    def parts(cls, *bodies: str, every_s: float = 0.05) -> Fault:
+        """Send exactly these texts as the stream, one after the other."""
+        return cls("parts", body=bodies, every_s=every_s)
+
 
 def event_text(data: dict[str, Any]) -> str:
     return f"event: {data['type']}\ndata: {json.dumps(data)}\n\n"

@@ -207,8 +207,7 @@ class GovernedSession:
     @property
     def left_s(self) -> float | None:
         """Seconds that the session's own time ceiling leaves; None without one."""
-        limit = self.ceilings.elapsed_ms
-        return None if limit is None else max(0.0, (limit - self._elapsed_ms()) / 1000)
+        return self.ceilings.left_s(self._elapsed_ms())
 
     def left_for(self, ticket: Ticket) -> float | None:
         """Seconds that every time ceiling, its ancestors' too, leaves for an attempt; None without one."""
