@@ -48,7 +48,10 @@ def leftovers(staging: Path) -> tuple[str, ...]:
     found: list[str] = []
     for entry in _entries(str(staging)):
         name = os.path.relpath(entry.path, staging)
-        fault = name_fault(name) or _fault(entry.stat(follow_symlinks=False))
+        try:
+            fault = name_fault(name) or _fault(entry.stat(follow_symlinks=False))
+        except FileNotFoundError:  # somebody else's, who took it away meanwhile
+            continue
         if fault is not None:
             found.append(f"{shown(name)}: {fault}")
         if len(found) == _MOST_TOLD:
