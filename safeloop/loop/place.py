@@ -38,10 +38,15 @@ def job_lock_path(db_path: str | os.PathLike[str], spec_file: str | os.PathLike[
     return sessions_folder(db_path) / f"job-{name}.lock"
 
 
-def check_workspace(workspace: Path, ledger: Ledger) -> None:
+def check_workspace(workspace: Path, ledger: Ledger, what: str = "workspace") -> None:
     """Check that a folder for tools to read holds nothing of the ledger: not its files, its sessions or its keys.
 
     Folders are compared by what they are, so that neither a link nor a mount hides one.
+
+    Args:
+        workspace: The folder.
+        ledger: Whose files are meant.
+        what: What the folder is called, for the error.
 
     Raises:
         SettingError: It does.
@@ -50,7 +55,7 @@ def check_workspace(workspace: Path, ledger: Ledger) -> None:
     for path in (*ledger.protected_paths, *sessions):
         if any(_same(workspace, folder) for folder in (path, *path.parents)):
             raise SettingError(
-                f"workspace {workspace} holds {path}, which no tool may reach",
+                f"{what} {workspace} holds {path}, which no tool may reach",
                 hint="name a folder of its own, for example one below it, or put the ledger elsewhere with --ledger",
             )
 

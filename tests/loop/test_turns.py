@@ -162,9 +162,8 @@ def test_a_banner_that_cannot_be_shown_does_not_turn_a_breach_into_a_failure(led
     def closed_pipe(_):
         raise BrokenPipeError
 
-    loop = loop_of(ledger, Player(reply("done")), turns=0)
-    loop.circuit_breaker.output_fn = closed_pipe
-    assert loop.run("do it").outcome == "breached"
+    limits = CircuitBreaker(0, 15_000, output_fn=closed_pipe)
+    assert AgentLoop(spec_of("s"), limits, ledger, Player(reply("done"))).run("do it").outcome == "breached"
     assert kinds(ledger)[-2:] == ["breach", "close"]
 
 
