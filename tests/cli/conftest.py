@@ -9,6 +9,16 @@ import pytest
 from tests.cli.program import Program
 
 
+def accept(program: Program, session: str, key: Path) -> None:
+    """Attest a session as its reviewer does with the tools of SSH."""
+    export = program("attest", session, "--as", "alice@example.org", "--export", "e", "--decision", "accept")
+    assert export.code == 0, export.err
+    statement = program.folder / "e/statement.json"
+    subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", "safeloop-review", statement], check=True,
+                   capture_output=True)
+    assert program("attest", "--statement", str(statement), "--signature", f"{statement}.sig").code == 0
+
+
 @pytest.fixture
 def program(tmp_path: Path) -> Program:
     """The program in an empty folder with a ledger."""
@@ -37,12 +47,7 @@ def proved(tmp_path_factory: pytest.TempPathFactory) -> Program:
     session = program.rows()[0]["session"]
     (program.folder / "kept").write_text(program("checkpoint").out)
     assert program.job().code == 0
-    export = program("attest", session, "--as", "alice@example.org", "--export", "e", "--decision", "accept")
-    assert export.code == 0, export.err
-    statement = program.folder / "e/statement.json"
-    subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", "safeloop-review", statement], check=True,
-                   capture_output=True)
-    assert program("attest", "--statement", str(statement), "--signature", f"{statement}.sig").code == 0
+    accept(program, session, key)
     assert program("release", session, "--to", "out").code == 0
     shutil.copytree(program.folder / "home/.config/safeloop/keys/self", program.folder / "pins")
     return program
