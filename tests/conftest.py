@@ -11,5 +11,7 @@ settings.register_profile("landing", max_examples=40, deadline=None)
 settings.register_profile("thorough", max_examples=400, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "landing"))
 
-# Under nohup a hang-up is ignored, by whatever is started too, and tests of that signal would wait in vain.
+# Under nohup, or in the background of a script, signals may be ignored by whatever is started: tests would wait in vain.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -221,7 +221,9 @@ class Terminal:
         reads on: the next one ends it.
         """
         self.press(key)
+        deadline = time.monotonic() + PATIENCE_S
         while True:
+            assert time.monotonic() < deadline, f"it does not end:\n{self.seen}"
             try:
                 self.process.wait(1)
                 return self.wait()
