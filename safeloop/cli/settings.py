@@ -70,6 +70,7 @@ KNOWN = (
     Known("remind_every", "int", 5, "replies after which the promise is put before the model again; 0 is never"),
     Known("fetch_hosts", "str", None, "the only hosts that fetch_url asks; else all public ones", project=False),
     Known("fetch_allow", "str", None, "hosts that fetch_url may ask though they are not public", project=False),
+    Known("mcp_servers", "path", None, "the MCP servers that specs may use, a TOML file", project=False),
     Known("turns", "int", 5, "turn ceiling, inclusive", tightens=True),
     Known("tokens", "int", 15000, "token ceiling, inclusive", tightens=True),
     Known("cost_usd", "usd", None, "cost ceiling in US dollars, inclusive", tightens=True),

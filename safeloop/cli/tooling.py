@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 from safeloop.cli.importing_tools import imported_tools
+from safeloop.cli.mcp_servers import held_tools, operator_servers
 from safeloop.cli.settings import Settings
 from safeloop.errors import SettingError
 from safeloop.ledger import Ledger
 from safeloop.loop.place import check_workspace
 from safeloop.spec import ToolGrant
 from safeloop.tools import ContainmentError, Permission, Root, Tool, ToolRegistry, file_tools
+from safeloop.tools.mcp import Server, Wanted, registry_name
 from safeloop.tools.permission import is_granted
 from safeloop.tools.sandbox import Sandbox, SandboxMissing, code_tools, find_sandbox
 
@@ -32,7 +34,7 @@ def tools_in(
     """Give the tools of a run, made around its staging folder; all that can be refused is refused before.
 
     Args:
-        settings: They say which hosts a fetch may ask.
+        settings: They say which hosts a fetch may ask, and which MCP servers there are.
         workspace: What the file tools read, if anything.
         ledger: Its files are out of reach.
         grant: What the spec allows. `fetch_url` is there only where it is named: it is the one tool through which what
@@ -45,15 +47,19 @@ def tools_in(
             machine, or the workspace is none.
     """
     added = ToolRegistry() if own is None else imported_tools(own)
-    _check_names(grant, added)
+    servers = operator_servers(settings, ledger)
+    _check_names(grant, added, servers, is_new=opened_with is None)
     fetching = _fetching(settings, grant) if opened_with is None or "fetch_url" in opened_with else ()
     sandbox = _sandbox(grant) if opened_with is None or set(_CODE) & set(opened_with) else None
-    with _root(workspace, ledger) as root:
+    with _root(workspace, ledger) as root, held_tools(servers, Wanted(grant, opened_with), workspace) as remote:
+        for tool in remote:
+            if added.get(tool.name) is not None:
+                raise SettingError(f"--tools: {tool.name} is the name of an MCP tool", hint="give it another name")
 
         def made(staging: Root) -> ToolRegistry:
             registry = ToolRegistry()
             code = () if sandbox is None else code_tools(sandbox, workspace, staging.path)
-            for tool in (*file_tools(root, staging), *fetching, *code, *added):
+            for tool in (*file_tools(root, staging), *fetching, *code, *added, *remote):
                 if opened_with is None or tool.name in opened_with:
                     registry.add(tool)
             return registry
@@ -75,22 +81,32 @@ def _root(workspace: Path | None, ledger: Ledger) -> Iterator[Root | None]:
         yield root
 
 
-def _check_names(grant: ToolGrant, own: ToolRegistry) -> None:
-    """Check that a tool is known by one name, and that the spec names no tool in vain."""
+def _check_names(grant: ToolGrant, own: ToolRegistry, servers: Iterable[Server], *, is_new: bool) -> None:
+    """Check that a tool is known by one name, and that the spec speaks of no tool in vain."""
+    prefixes = tuple(registry_name(server.name, "") for server in servers)
+    for name in grant.only or () if is_new else ():
+        if name not in (grant.names or ()) and not name.startswith(prefixes):  # with what it does
+            raise SettingError(
+                f"the spec says what the tool {name} of an MCP server does, and no such server is set up",
+                hint="name it in the file of the setting mcp_servers: safeloop help tools",
+            )
     for tool in own:
         if tool.name in BUILT_IN:
             raise SettingError(f"--tools: {tool.name} is the name of a built-in tool", hint="give it another name")
+    remote = (name for name in grant.only or () if name.startswith(prefixes))
     permissions = BUILT_IN | {tool.name: tool.permission for tool in own}
-    for name in grant.names or ():
+    permissions |= {name: Permission(grant.permission_of(name)) for name in remote}
+    for name in grant.only or ():
         if name not in permissions:
             raise SettingError(
                 f"the spec names the tool {name}, and there is none",
-                hint=f"there are {', '.join(permissions)}; more with --tools package.module:registry",
+                hint=f"there are {', '.join(permissions)}; more with --tools package.module:registry, or by MCP",
             )
         if permissions[name].value not in grant.permissions:
+            said = f'; if it does less, name it "{name}:read" or "{name}:write"' if name.startswith(prefixes) else ""
             raise SettingError(
                 f"the spec names the tool {name} and does not grant its permission, {permissions[name].value}",
-                hint=f'add "{permissions[name].value}" to permissions under [tools], or leave {name} out',
+                hint=f'add "{permissions[name].value}" to permissions under [tools], or leave {name} out{said}',
             )
 
 
@@ -113,7 +129,7 @@ def _hosts(settings: Settings, name: str) -> tuple[str, ...] | None:
 
 def _sandbox(grant: ToolGrant) -> Sandbox | None:
     """Return a sandbox if the spec grants a tool that runs code; one that is named must be there."""
-    if not any(is_granted(name, BUILT_IN[name], grant.permissions, grant.names) for name in _CODE):
+    if not any(is_granted(name, BUILT_IN[name], grant.permissions, grant.only) for name in _CODE):
         return None
     try:
         return find_sandbox()

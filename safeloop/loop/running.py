@@ -53,7 +53,7 @@ class Running:
         self._run_check = job.run_check
         self._runner = Runner()
         client = adapt(job.client)
-        granted = registry.granted(spec.tools.permissions, spec.tools.names)
+        granted = registry.granted(spec.tools.permissions, spec.tools.only)
         setting = _setting(job, start, client, granted)
         self._breaker = job.circuit_breaker.tightened(spec.ceilings).tightened(start.ceilings)
         self._conversation, self._model = start.conversation, setting.model

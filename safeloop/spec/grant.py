@@ -13,6 +13,7 @@ PERMISSIONS = ("read", "write", "destructive")
 
 _MOST_NAMES = 100
 _LONGEST_NAME = 64  # the longest that the Messages API takes
+_STATED = ("read", "write")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,9 @@ class ToolGrant:
 
     Args:
         permissions: Of `PERMISSIONS`; none at all means that no tool may run.
-        names: The tools that may run; None is every registered tool within the permissions.
+        names: The tools that may run; None is every registered tool within the permissions. A tool of an MCP server
+            may stand here as `SERVER__TOOL:read` or `SERVER__TOOL:write`: what it does, by the word of whoever wrote
+            the spec.
 
     Raises:
         SpecError: An unknown permission, a value twice, or a wrong type.
@@ -39,6 +42,16 @@ class ToolGrant:
                 )
         if self.names is not None:
             object.__setattr__(self, "names", _words("names", self.names))
+            _words("names", self.only)  # no tool twice, whatever is said of it
+
+    @property
+    def only(self) -> tuple[str, ...] | None:
+        """The tools that may run, each by its name alone; None is every registered tool within the permissions."""
+        return None if self.names is None else tuple(_stated(name)[0] for name in self.names)
+
+    def permission_of(self, name: str) -> str:
+        """Return what a tool of an MCP server does: what the spec does not say is destructive."""
+        return dict(map(_stated, self.names or ())).get(name, "destructive")
 
     def as_row(self) -> dict[str, Any]:
         """The `tools` object of a `spec` row: `names` only where it is given."""
@@ -64,6 +77,12 @@ class ToolGrant:
         return cls(**row)
 
 
+def _stated(name: str) -> tuple[str, str]:
+    """Return a tool and what the spec says that it does; what else holds a colon is a name that no tool has."""
+    tool, _, permission = name.rpartition(":")
+    return (tool, permission) if permission in _STATED and "__" in tool else (name, "destructive")
+
+
 def _words(key: str, value: object) -> tuple[str, ...]:
     """The value as a tuple, if it is a list of names, each once."""
     if not isinstance(value, list | tuple):
@@ -73,7 +92,7 @@ def _words(key: str, value: object) -> tuple[str, ...]:
     for word in value:
         if not isinstance(word, str):
             raise SpecError(f"{key} must hold names, not {article(word)}", hint=f'{key} = ["..."]')
-        if not word.strip() or has_unseen(word) or len(word.encode("utf-8")) > _LONGEST_NAME:
+        if not word.strip() or has_unseen(word) or len(_stated(word)[0].encode("utf-8")) > _LONGEST_NAME:
             raise SpecError(
                 f"{key} holds {quoted(word)}, which is no name", hint=f"one line, 1 to {_LONGEST_NAME} bytes"
             )

@@ -120,7 +120,7 @@ def _not_allowed(tool: Tool, grant: ToolGrant) -> Refusal | None:
 
 
 def _is_allowed(tool: Tool, grant: ToolGrant) -> bool:
-    return is_granted(tool.name, tool.permission, grant.permissions, grant.names)
+    return is_granted(tool.name, tool.permission, grant.permissions, grant.only)
 
 
 def _misfit(tool: Tool, problems: tuple[Problem, ...]) -> Refusal:

@@ -128,6 +128,21 @@ def test_a_row_that_says_what_this_version_cannot_keep_is_refused(key, value):
 
 
 def test_a_grant_of_a_wrong_shape_is_refused():
-    for row, said in ((3, "must be a table"), ({"permissions": "read"}, "list of names")):
+    for row, said in (
+        (3, "must be a table"), ({"permissions": "read"}, "list of names"), ({"names": ["a__b", "a__b:read"]}, "twice"),
+        ({"names": ["a__" + "b" * 62 + ":read"]}, "which is no name"),
+    ):  # fmt: skip
         with pytest.raises(SpecError, match=said):
             ToolGrant.of_row(row)
+
+
+def test_a_tool_of_an_mcp_server_is_destructive_unless_the_spec_says_less():
+    grant = ToolGrant(names=["a__r:read", "a__w:write", "a__x", "read_file"])
+    assert grant.only == ("a__r", "a__w", "a__x", "read_file")
+    assert [grant.permission_of(name) for name in ("a__r", "a__w", "a__x", "A__R", "")] == [
+        "read", "write", "destructive", "destructive", "destructive"
+    ]
+    assert grant.as_row()["names"] == ["a__r:read", "a__w:write", "a__x", "read_file"]
+    strange = ("read_file:read", "a__b:destructive", "a__b:", ":read", "a__b:read ")
+    assert ToolGrant(names=strange).only == strange
+    assert (ToolGrant().only, ToolGrant().permission_of("a__r")) == (None, "destructive")

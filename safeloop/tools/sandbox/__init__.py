@@ -1,7 +1,7 @@
 """Code of a model, run where it can do no harm: in bubblewrap or in Docker, or not at all."""
 
 from safeloop.tools.sandbox.backend import Sandbox, SandboxMissing, find_sandbox
-from safeloop.tools.sandbox.bwrap import Bubblewrap
+from safeloop.tools.sandbox.bwrap import Bubblewrap, Fenced, More
 from safeloop.tools.sandbox.checking import check_runner, runner_in
 from safeloop.tools.sandbox.code import code_tools
 from safeloop.tools.sandbox.docker import Docker
@@ -13,7 +13,9 @@ __all__ = [
     "Docker",
     "Ended",
     "Execution",
+    "Fenced",
     "Limits",
+    "More",
     "Places",
     "Sandbox",
     "SandboxMissing",

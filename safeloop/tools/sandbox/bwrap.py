@@ -17,7 +17,7 @@ import select
 import shutil
 import tempfile
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ from safeloop.tools.sandbox.running import Started, supervise
 from safeloop.tools.sandbox.watching import DiskWatch, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from safeloop.tools.sandbox.limits import Execution, Limits, Places
 
@@ -38,12 +38,50 @@ SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where our own programs are looked for: never in the caller's PATH."""
 
 _INSIDE = "/usr/local/bin:/usr/bin:/bin"
+_ENVIRONMENT = (("PATH", _INSIDE), ("HOME", "/tmp"), ("TMPDIR", "/tmp"), ("LANG", "C.UTF-8"))  # noqa: S108 - inside
 _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _ETC = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime")
 _ENTER = 'echo 0 > "$1" && shift && exec "$@"'
 _MOUNT = 'while [ "$1" != -- ]; do mount --bind -- "$1" "$2" || exit 125; shift 2; done; shift; exec "$@"'
 _TOLD = 2_000
 _GONE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class More:
+    """What one program gets beside what every program has.
+
+    Args:
+        folders: Of the host, to be read, each under its own name.
+        environment: Variables, with their values.
+    """
+
+    folders: tuple[Path, ...] = ()
+    environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """A program in its fence, not started yet.
+
+    Args:
+        argv: What starts it, once.
+        pass_fds: Descriptors that it gets, for the caller to close once it is started.
+        status: A descriptor to read bwrap's own words from; the caller's.
+        kill: Ends what does not end with the process that was started.
+        watch: Says which limit was crossed, if any, given that process's id.
+    """
+
+    argv: tuple[str, ...]
+    pass_fds: tuple[int, ...]
+    status: int
+    kill: Callable[[], None]
+    watch: Watch
+
+    def wait_until_gone(self) -> None:
+        """Wait until nothing of it is left, once the process that was started has ended, and close `status`."""
+        with os.fdopen(self.status, "rb") as words:
+            _await_end(_status(words.read(_TOLD)).get("child-pid"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +106,39 @@ class Bubblewrap:
         Raises:
             ToolError: The sandbox could not be made; the program has not run.
         """
-        group = nullcontext(None) if self.parent is None else group_in(self.parent, limits)
         try:
-            given = places.resolved()
-            doors = () if given.workspace is None else doors_of(given.workspace)
-            with group as held, _within_reach(given) as (launcher, reached):
-                told = _arguments(reached, doors, limits)
-                return _run(command, stdin, told, launcher, held, Watch(
-                    limits, DiskWatch(given.staging, limits.disk_bytes), held is not None
-                ))
+            with self.fenced(command, places, limits) as fenced:
+                return _run(fenced, stdin, limits)
         except OSError as error:
             raise ToolError(f"the sandbox could not be made: {visible(str(error), 500)}") from error
+
+    @contextmanager
+    def fenced(
+        self, command: Sequence[str], places: Places, limits: Limits, more: More | None = None
+    ) -> Iterator[Fenced]:
+        """Hold the fence of one program, which the caller starts once, speaks to and ends.
+
+        Args:
+            command: As in `run`.
+            places: As in `run`.
+            limits: Of `time_s` each process has so much of a processor; how long it runs is the caller's to say.
+            more: What it gets beside what every program has.
+
+        Raises:
+            OSError: It cannot be made.
+            ToolError: The same; a folder has too much in it to be looked through.
+        """
+        group = nullcontext(None) if self.parent is None else group_in(self.parent, limits)
+        given, more = places.resolved(), more or More()
+        sources = tuple(folder.resolve(strict=True) for folder in more.folders)
+        doors = _shut(given.workspace, WORKSPACE) if given.workspace is not None else []
+        for source, folder in zip(sources, more.folders, strict=True):
+            doors += _shut(source, str(folder))
+        with group as held, _within_reach(given, sources) as (launcher, reached, shown):
+            names = [each for pair in zip(shown, more.folders, strict=True) for each in ("--ro-bind", *map(str, pair))]
+            told = _arguments(reached, [*names, *doors], limits, more.environment)
+            watch = Watch(limits, DiskWatch(given.staging, limits.disk_bytes), held is not None)
+            yield _fenced(command, told, launcher, held, watch)
 
 
 def missing_programs() -> tuple[str, ...]:
@@ -90,21 +150,23 @@ def _needed() -> tuple[str, ...]:
     return ("sh", "prlimit", *(("setpriv", "unshare", "mount") if os.geteuid() == 0 else ()))
 
 
-def _run(
-    command: Sequence[str], stdin: bytes, told: list[str], launcher: list[str], group: Group | None, watch: Watch
-) -> Execution:
+def _fenced(
+    command: Sequence[str], told: list[str], launcher: list[str], group: Group | None, watch: Watch
+) -> Fenced:
     limits, program = watch.limits, _found("bwrap")
     entering = [] if group is None else [_found("sh"), "-c", _ENTER, "sh", str(group.door)]
     limited = _limited(limits, has_group=group is not None)
-    kill = group.kill if group is not None else _nothing
+    arguments = _file_of(told)
     status, said = os.pipe()
-    with os.fdopen(status, "rb"):
-        arguments = _file_of(told)
-        argv = [
-            *entering, *launcher, program, "--args", str(arguments), "--json-status-fd", str(said), "--",
-            *limited, *command,
-        ]
-        started = Started(argv, stdin, kill, watch, (arguments, said), status)
+    argv = (
+        *entering, *launcher, program, "--args", str(arguments), "--json-status-fd", str(said), "--", *limited, *command
+    )
+    return Fenced(argv, (arguments, said), status, group.kill if group is not None else _nothing, watch)
+
+
+def _run(fenced: Fenced, stdin: bytes, limits: Limits) -> Execution:
+    with os.fdopen(fenced.status, "rb"):
+        started = Started(fenced.argv, stdin, fenced.kill, fenced.watch, fenced.pass_fds, fenced.status)
         execution, words = supervise(started, limits.time_s, limits.output_bytes)
     told_of = _status(words)
     _await_end(told_of.get("child-pid"))
@@ -114,7 +176,14 @@ def _run(
     return execution
 
 
-def _arguments(places: Places, doors: tuple[str, ...], limits: Limits) -> list[str]:
+def _shut(folder: Path, name: str) -> list[str]:
+    """Return what covers the sockets and pipes of a folder that a program sees under a name."""
+    return [word for door in doors_of(folder) for word in ("--ro-bind", "/dev/null", f"{name}/{door}")]
+
+
+def _arguments(
+    places: Places, more: list[str], limits: Limits, environment: Iterable[tuple[str, str]]
+) -> list[str]:
     """Return what bwrap is told by way of a file, where the program inside cannot read it."""
     size = ["--size", str(limits.temporary_bytes), "--perms", "1777", "--tmpfs"]
     told = ["--unshare-all", "--unshare-user", "--disable-userns", "--cap-drop", "ALL"]
@@ -126,10 +195,8 @@ def _arguments(places: Places, doors: tuple[str, ...], limits: Limits) -> list[s
     told += ["--proc", "/proc", "--dev", "/dev", *size, "/dev/shm", "--remount-ro", "/dev", *size, "/tmp"]  # noqa: S108
     if places.workspace is not None:
         told += ["--ro-bind", str(places.workspace), WORKSPACE]
-        for door in doors:
-            told += ["--ro-bind", "/dev/null", f"{WORKSPACE}/{door}"]
-    told += ["--bind", str(places.staging), STAGING, "--remount-ro", "/", "--chdir", STAGING, "--clearenv"]
-    for key, value in (("PATH", _INSIDE), ("HOME", "/tmp"), ("TMPDIR", "/tmp"), ("LANG", "C.UTF-8")):  # noqa: S108
+    told += [*more, "--bind", str(places.staging), STAGING, "--remount-ro", "/", "--chdir", STAGING, "--clearenv"]
+    for key, value in (*_ENVIRONMENT, *environment):
         told += ["--setenv", key, value]
     return told
 
@@ -152,15 +219,18 @@ def _limited(limits: Limits, *, has_group: bool) -> list[str]:
 
 
 @contextmanager
-def _within_reach(places: Places) -> Iterator[tuple[list[str], Places]]:
+def _within_reach(
+    places: Places, sources: tuple[Path, ...]
+) -> Iterator[tuple[list[str], Places, tuple[Path, ...]]]:
     """Hold what comes before bwrap, and the folders where bwrap finds them: for root, as a user without privileges."""
     if os.geteuid() != 0:
-        yield [], places
+        yield [], places, sources
         return
     give_to(places.staging, PROGRAM_USER)
     with tempfile.TemporaryDirectory(prefix="safeloop-sandbox-") as made:
         Path(made).chmod(0o711)
         folders = {"staging": places.staging} | ({"workspace": places.workspace} if places.workspace else {})
+        folders |= {f"folder-{number}": source for number, source in enumerate(sources)}
         pairs: list[str] = []
         for name, folder in folders.items():
             Path(made, name).mkdir()
@@ -172,7 +242,8 @@ def _within_reach(places: Places) -> Iterator[tuple[list[str], Places]]:
             "--no-new-privs", "--", _found("env"), "-i",
         ]
         workspace = Path(made, "workspace") if places.workspace else None
-        yield launcher, type(places)(Path(made, "staging"), workspace)
+        shown = tuple(Path(made, f"folder-{number}") for number in range(len(sources)))
+        yield launcher, type(places)(Path(made, "staging"), workspace), shown
 
 
 def _file_of(arguments: Sequence[str]) -> int:

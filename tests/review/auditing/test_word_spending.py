@@ -225,6 +225,8 @@ def test_ceilings_are_never_looser_than_the_specs(ceilings: dict[str, int], word
      ["lists write_file (write), and its spec row grants no such permission"]),
     (ToolGrant(("read", "write", "destructive"), ("read_file", "write_file")),
      ["lists delete_page, which is none of the tools that its spec row names"]),
+    (ToolGrant(("read", "write", "destructive"), ("read_file:read", "write_file:read", "delete_page")),
+     ["lists write_file, which is none of the tools that its spec row names"]),
     (ToolGrant(()), [f"lists {name} ({permission}), and its spec row grants no such permission" for name, permission in (
         ("read_file", "read"), ("write_file", "write"), ("delete_page", "destructive"))]),
 ])

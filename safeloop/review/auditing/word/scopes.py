@@ -120,11 +120,12 @@ def ungranted(tools: Sequence[Mapping[str, Any]], grant: Mapping[str, Any]) -> I
 
     Args:
         tools: Name and permission of each.
-        grant: `permissions`, and perhaps `names`, the only tools; empty where there is no spec to ask.
+        grant: `permissions`, and perhaps `names`, the only tools, a tool of an MCP server perhaps with what it does
+            (`SERVER__TOOL:read`); empty where there is no spec to ask.
     """
     for tool in tools if grant else ():
         name, permission = tool["name"], tool["permission"]
         if permission not in grant["permissions"]:
             yield f"lists {name} ({permission}), and its spec row grants no such permission"
-        elif name not in grant.get("names", (name,)):
+        elif not {name, f"{name}:{permission}"} & set(grant.get("names", (name,))):
             yield f"lists {name}, which is none of the tools that its spec row names"
