@@ -67,8 +67,10 @@ def next_of(result: LoopResult) -> str:
 
 
 def _also(result: LoopResult) -> str:
-    """Return what can be done besides."""
-    return f", or go on in another session: safeloop run --continue {result.session_id}" if result.breach_reason else ""
+    """Return what can be done besides; what was only rehearsed cannot be gone on with."""
+    if result.breach_reason is None or result.is_dry_run:
+        return ""
+    return f", or go on in another session: safeloop run --continue {result.session_id}"
 
 
 def report(desk: Desk, result: LoopResult) -> int:

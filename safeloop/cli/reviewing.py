@@ -39,7 +39,8 @@ def review(desk: Desk, session: str) -> None:
     desk.screen.exact(shown.text)
     for line in (f"frame sha256 {shown.sha256}", *status_lines(shown)):
         desk.screen.note(line)
-    if shown.facts.is_whole and not any(row.kind in ("attestation", "release") for row in shown.later):
+    is_decided = any(row.kind in ("attestation", "release") for row in shown.later)
+    if shown.facts.is_whole and not shown.facts.is_dry_run and not is_decided:
         desk.screen.note(f"next: safeloop attest {name} --as YOU@EXAMPLE.ORG --key ~/.ssh/id_ed25519")
 
 

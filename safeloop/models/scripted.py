@@ -73,7 +73,7 @@ class ScriptedClient:
         if number > len(self._replies):
             raise SettingError(
                 f"the script has {len(self._replies)} replies, and this is request {number}",
-                hint="add a reply to the script, or lower the turn limit",
+                hint="add a reply to the script (an unmet criterion is worked on again), or lower the turn limit",
             )
         reply = self._replies[number - 1]
         if isinstance(reply, BaseException) or (isinstance(reply, type) and issubclass(reply, BaseException)):

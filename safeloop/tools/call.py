@@ -70,12 +70,12 @@ def run_planned(planned: Planned, *, clock: Callable[[], float] = time.monotonic
     before = clock()
     try:
         # Cleaned within the limit too: what was returned is foreign code, and its methods may never end.
-        text = within(limit, lambda: clean(tool.handler(**planned.keywords)))
+        returned = within(limit, lambda: clean(tool.handler(**planned.keywords)))
     except Exception as error:  # noqa: BLE001 (a tool may raise anything; the model is told, the loop goes on)
         return failed(tool, error, _milliseconds(clock() - before))
     elapsed = _milliseconds(clock() - before)
     return ToolOutcome(
-        tool.name, tool.permission, label(tool.name, text), passed=True, error=None, execution_time_ms=elapsed
+        tool.name, tool.permission, label(tool.name, returned), passed=True, error=None, execution_time_ms=elapsed
     )
 
 

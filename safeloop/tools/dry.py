@@ -29,7 +29,7 @@ def rehearsed(tool: Tool, arguments: Any) -> ToolOutcome:
         arguments: As the model wrote them; they fit the tool.
     """
     shown = json.dumps(_shortened(arguments), ensure_ascii=False, sort_keys=True)
-    text = clean(_SAID.format(tool=tool.name, permission=tool.permission.value, arguments=shown))
+    text = clean(_SAID.format(tool=tool.name, permission=tool.permission.value, arguments=shown)).text
     error = {"class": NOT_RUN, "message": "dry run: the call was not run"}
     return ToolOutcome(tool.name, tool.permission, text, passed=False, error=error, execution_time_ms=0)
 

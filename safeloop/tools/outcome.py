@@ -117,7 +117,7 @@ def _told(error: Exception) -> str:
 def _error_outcome(
     tool: str, permission: Permission, class_: str, message: str, elapsed_ms: int, facts: dict[str, Any]
 ) -> ToolOutcome:
-    error = {"class": class_, "message": clean(message, limit=_MESSAGE_LIMIT)}
+    error = {"class": class_, "message": clean(message, limit=_MESSAGE_LIMIT).text}
     result = json.dumps({"error": {**error, **facts}, "tool": tool}, ensure_ascii=False)
     return ToolOutcome(
         tool, permission, unseen_made_visible(result), passed=False, error=error, execution_time_ms=elapsed_ms

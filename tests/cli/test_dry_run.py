@@ -37,6 +37,7 @@ def test_a_program_is_told_so_too(program: Program) -> None:
 def test_a_ceiling_stops_a_dry_run_with_the_code_of_a_breach_and_it_is_not_continued(program: Program) -> None:
     done = program(*JOB, "--script", "writes.json", "--turns", "1")
     assert (done.code, NOTHING in done.err) == (ExitCode.BREACH, True)
+    assert "--continue" not in done.err
     refused = program("run", "--continue", program.rows()[-1]["session"], "--script", "writes.json")
     assert (refused.code, "was not stopped by a ceiling" in refused.err) == (ExitCode.UNUSABLE, True)
 
@@ -51,7 +52,9 @@ def test_nothing_of_it_is_released_and_the_inbox_and_the_frame_say_why(program: 
     refused = program("release", "latest", "--to", "out")
     assert (refused.code, (program.folder / "out").exists()) == (ExitCode.NOT_ATTESTED, False)
     assert "was a dry run, which is never released" in refused.err
-    assert "Dry run:             yes" in program("review", "latest").out
+    shown = program("review", "latest")
+    assert "Dry run:             yes" in shown.out
+    assert "next: safeloop attest" not in shown.err
     assert program("audit").code == ExitCode.DONE
 
 

@@ -11,6 +11,7 @@ from safeloop.ledger import Row, parse, visible
 from safeloop.ledger.kinds import KINDS, check_data, commitment
 from safeloop.review.cut import is_governed, rows_to_cut
 from safeloop.spec import SpecResult
+from safeloop.spec.dry_run import is_dry_run
 
 Commitment = Mapping[str, Any]
 ReadContent = Callable[[Commitment], bytes | None]
@@ -91,6 +92,11 @@ class Facts:
         """The final answer; None if there is none."""
         found = None if self.close is None else self.close.data["output"]
         return None if found is None else self.content(found)
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether the session was a dry run, which nobody can accept."""
+        return self.open is not None and is_dry_run(self.open.data)
 
     @property
     def is_whole(self) -> bool:

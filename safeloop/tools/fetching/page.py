@@ -47,7 +47,7 @@ def read(html: str) -> dict[str, str]:
     canonical = next((tag for tag in soup.find_all("link") if _attribute(tag, "rel").lower() == "canonical"), None)
     return {
         "title": " ".join(soup.title.get_text().split()) if soup.title else "",
-        "description": _attribute(description, "content") if description else "",
+        "description": (_attribute(description, "content") or "(empty)") if description else "",
         "canonical": _attribute(canonical, "href") if canonical else "",
         "text": _lines(_pieces(soup)),
     }

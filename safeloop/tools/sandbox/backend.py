@@ -15,7 +15,7 @@ from safeloop.tools.sandbox.probe import fault_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from safeloop.tools.sandbox.limits import Execution, Limits, Places
+    from safeloop.tools.sandbox.limits import Environment, Execution, Limits, Places
 
 
 class Sandbox(Protocol):
@@ -25,7 +25,9 @@ class Sandbox(Protocol):
     def name(self) -> str:
         """How it is called."""
 
-    def run(self, command: Sequence[str], stdin: bytes, places: Places, limits: Limits) -> Execution:
+    def run(
+        self, command: Sequence[str], stdin: bytes, places: Places, limits: Limits, environment: Environment = ()
+    ) -> Execution:
         """Run a program to its end, or end it and everything that it started.
 
         Args:
@@ -33,6 +35,7 @@ class Sandbox(Protocol):
             stdin: What it reads, then end of file.
             places: The host's folders that it sees, and no others.
             limits: What it may use.
+            environment: Variables, with their values, beside those that every program has.
 
         Raises:
             ToolError: The sandbox could not be made; the program has not run.
@@ -69,6 +72,6 @@ def find_sandbox(image: str = IMAGE) -> Sandbox:
 
 def _candidates(image: str) -> Iterator[tuple[Sandbox | None, str]]:
     missing = missing_programs()
-    yield (None, f"not installed: {', '.join(missing)}") if missing else (Bubblewrap(own_parent()), "")
+    yield (None, f"not in {SEARCHED}: {', '.join(missing)}") if missing else (Bubblewrap(own_parent()), "")
     docker = shutil.which("docker", path=SEARCHED)
-    yield (None, "not installed") if docker is None else (Docker(Path(docker), image), "")
+    yield (None, f"not in {SEARCHED}") if docker is None else (Docker(Path(docker), image), "")

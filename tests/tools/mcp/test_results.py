@@ -62,7 +62,7 @@ def test_bytes_are_told_and_never_shown() -> None:
         {"resource": {"uri": "x://1", **told}}, {"resource": {"uri": "x://2", "text": "a text"}},
         {"link": {"uri": "x://3", "name": "a link"}},
     ]
-    assert encoded not in clean(found)
+    assert encoded not in clean(found).text
 
 
 def test_a_result_that_says_it_failed_is_a_failure_that_quotes_it() -> None:

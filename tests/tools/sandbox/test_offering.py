@@ -61,8 +61,8 @@ def test_a_machine_without_either_says_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.setattr(backend, "SEARCHED", str(tmp_path))
     with pytest.raises(SandboxMissing) as refused:
         find_sandbox()
-    assert "bwrap: not installed: bwrap" in str(refused.value)
-    assert "docker: not installed" in str(refused.value)
+    assert f"bwrap: not in {bwrap.SEARCHED}: bwrap" in str(refused.value)
+    assert f"docker: not in {bwrap.SEARCHED}" in str(refused.value)
     assert "apt-get install bubblewrap" in refused.value.hint
     assert isinstance(refused.value, SettingError)
 
