@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -53,10 +54,10 @@ def _ask(screen: Screen, request: Request, reviewer: str, key: Path, patience_s:
         screen.alarm("nobody can approve what cannot be shown: its arguments are no longer kept")
         return Answer.LEFT
     question = f"approve as {reviewer}, refuse, or leave? Type the word in full; Enter alone is no: "
-    word = None
+    word, until = None, time.monotonic() + patience_s  # a wrong word does not begin the wait anew
     while word not in (APPROVE, REFUSE, LEAVE):
         try:
-            line = typed(question, patience_s)
+            line = typed(question, max(0.0, until - time.monotonic()))
         except EOFError:
             return Answer.LEFT
         if line is None:

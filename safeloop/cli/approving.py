@@ -29,20 +29,22 @@ from safeloop.tools.approvals import Request, Signed, expiry_of, pending, record
 _FILE = click.Path(path_type=Path)
 _DURATION = re.compile(r"(\d{1,7})([smhd])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_FEWEST_TYPED, _MOST_SHOWN = 4, 120
+_FEWEST_TYPED = 4
+_MOST_SHOWN = 64  # with its margin it fits into a line of a terminal, which breaks none then
 _PATIENCE_S = 600.0
 
 
 @click.command()
-@common()
+@common(trust=True)
 def approvals(desk: Desk) -> None:
     """List the destructive calls that wait for a reviewer, or for their session to go on, the oldest first.
 
     This is for finding one's way, as the inbox: approve shows a call in full, and checks its row before.
     """
+    now = datetime.now(UTC)
     with desk.read_ledger() as reader:
-        requests = pending(reader)
-    now, names = datetime.now(UTC), tuple(each.call.session for each in requests)
+        requests = pending(reader, desk.trust(), now)
+    names = tuple(each.call.session for each in requests)
     lines = [_line(each, now, names) for each in requests]
     desk.screen.result("\n".join(lines) or "nothing waits", {"approvals": [_facts(each) for each in requests]})
 
@@ -112,7 +114,7 @@ def _found(desk: Desk, named: str | None) -> Request:
     if named is None:
         raise SettingError("this takes the ID of a call", hint="safeloop approvals lists them")
     with desk.read_ledger() as reader:
-        requests = pending(reader)
+        requests = pending(reader, desk.trust(), datetime.now(UTC))
         found = [each for each in requests if named in (each.call.leaf, each.call.session)] or [
             each for each in requests
             if len(named) >= _FEWEST_TYPED and (each.call.leaf.startswith(named) or each.call.session.startswith(named))

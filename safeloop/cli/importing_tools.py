@@ -1,7 +1,7 @@
 """`--tools package.module:registry`: the operator's own tools, imported where Python finds them.
 
 The current folder is not looked through unless the name begins with a dot: a file that lies in a folder must not take
-the place of an installed module because somebody ran a command there.
+the place of an installed module because somebody ran a command there (see also `__main__`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import contextlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -51,20 +50,19 @@ def imported_tools(where: str) -> ToolRegistry:
 
 def _imported(name: str, *, is_here: bool) -> ModuleType:
     here = str(Path.cwd())
-    with _without(here):
-        if is_here:
-            _check_here(name, here)
-        try:
-            return importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-                raise _unimportable(name, error) from error
-            folder = "in the current folder" if is_here else "where Python looks"
-            other = not is_here and PathFinder.find_spec(name.partition(".")[0], [here]) is not None
-            hint = f"one is in the current folder: --tools .{name}:..." if other else "pip install it, or " + _FORM
-            raise SettingError(f"--tools: there is no module {error.name} {folder}", hint=hint) from None
-        except (Exception, SystemExit) as error:
+    if is_here:
+        _check_here(name, here)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise _unimportable(name, error) from error
+        folder = "in the current folder" if is_here else "where Python looks"
+        other = not is_here and PathFinder.find_spec(name.partition(".")[0], [here]) is not None
+        hint = f"one is in the current folder: --tools .{name}:..." if other else "pip install it, or " + _FORM
+        raise SettingError(f"--tools: there is no module {error.name} {folder}", hint=hint) from None
+    except (Exception, SystemExit) as error:
+        raise _unimportable(name, error) from error
 
 
 def _check_here(name: str, here: str) -> None:
@@ -84,20 +82,6 @@ def _check_here(name: str, here: str) -> None:
             hint=f"give {first} another name",
         )
     sys.path.append(here)  # last: whatever is installed comes before what lies here
-
-
-@contextlib.contextmanager
-def _without(here: str) -> Iterator[None]:
-    """Take away the current folder as `python -m` puts it before everything else."""
-    first = sys.path[:1]
-    if first[0] not in ("", here):
-        yield
-        return
-    del sys.path[0]
-    try:
-        yield
-    finally:
-        sys.path[:0] = first
 
 
 def _unimportable(name: str, error: BaseException) -> SettingError:

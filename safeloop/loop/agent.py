@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -34,6 +33,7 @@ from safeloop.loop.streaming import Stream, streamed
 from safeloop.loop.waiting import MAX_WAIT_S, check_max_wait
 from safeloop.spec import Run, SpecResult, require_checkable
 from safeloop.tools import Root, ToolRegistry
+from safeloop.tools.removing import remove_tree
 
 DEFAULT_MODEL = "claude-sonnet-5-5"
 _PROBE_S = 0.25  # rides out another process that only asks whether the lock is held
@@ -108,6 +108,26 @@ class AgentLoop:
             check_max_wait(max_wait_s), sleep_fn, parent, tuple(prices), dry_run, approvals,
             goal_of(spec, remind_every), run_check,
         )
+
+    @property
+    def spec(self) -> SpecResult:
+        """What done looks like."""
+        return self._job.spec
+
+    @property
+    def circuit_breaker(self) -> CircuitBreaker:
+        """The limits."""
+        return self._job.circuit_breaker
+
+    @property
+    def ledger(self) -> Ledger:
+        """Where every step is recorded."""
+        return self._job.ledger
+
+    @property
+    def client(self) -> object:
+        """What is asked."""
+        return self._job.client
 
     def run(self, task: str) -> LoopResult:
         """Work on the task until it is done, refused, or a ceiling stops the loop.
@@ -214,6 +234,6 @@ class AgentLoop:
                 yield folder
             finally:
                 if runner.is_here:
-                    shutil.rmtree(folder)
+                    remove_tree(folder)
         else:
             yield place.session_folder(self._job.ledger.db_path, self._session)

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from safeloop.breaker import check_running
 from safeloop.ledger import Draft, Ledger, Row, View
-from safeloop.ledger.approval import EXPIRED, REFUSED, Where, grant_fault, unsigned_data
+from safeloop.ledger.approval import EXPIRED, REFUSED, unsigned_data
 from safeloop.ledger.keys import KeyFolder
 from safeloop.ledger.site import MEMORY
 from safeloop.ledger.trust import Trust, load_trust
@@ -23,7 +23,17 @@ from safeloop.loop.lock import Runner
 from safeloop.spec.standing import State, call_id, standing_of
 from safeloop.spec.suspension import Cause, reason_of
 from safeloop.tools import Refusal
-from safeloop.tools.approvals import LEAST_LEFT, Answer, Ask, Request, Signed, fault_now, has_expired
+from safeloop.tools.approvals import (
+    LEAST_LEFT,
+    Answer,
+    Ask,
+    Request,
+    Signed,
+    copied_from,
+    fault_now,
+    fault_of_grant,
+    has_expired,
+)
 from safeloop.tools.call import unapproved
 from safeloop.tools.registry import Tool
 
@@ -164,6 +174,7 @@ class Approving:
         def decide(view: View) -> tuple[Draft, ...]:
             check_running(view, self.session)
             fault = "it is for another call" if signed.decision.call != call.leaf else ""
+            fault = fault or copied_from(view.session(self.session), draft)
             fault = fault or fault_now(draft, self.ledger.origin, view, pins)
             if fault:
                 found.append(Waits(waiting_reason(call, f"the answer counts for nothing: {fault}")))
@@ -210,8 +221,3 @@ def waiting_reason(call: Row, more: str = "") -> str:
     """Return why a session waits whose call needs a decision."""
     said = f"{call_id(call)} of {call.data['tool']} waits for a reviewer's decision"
     return reason_of(Cause.APPROVAL, f"{said}; {more}" if more else said)
-
-
-def fault_of_grant(grant: Row, pins: Trust, now: datetime) -> str:
-    """Say why a recorded grant counts for nothing, or nothing; whether it has expired is another question."""
-    return grant_fault(grant.data, Where(grant.ledger, grant.session, grant.idx), pins, now)

@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 
 from safeloop.errors import SettingError, Suspended
 from safeloop.ledger import Ledger, Row
-from safeloop.loop.approving import Approvals, fault_of_grant, waiting_reason
+from safeloop.loop.approving import Approvals, waiting_reason
 from safeloop.loop.closing import SUSPENDED, Ending, Product, close_session
 from safeloop.loop.resuming import Stop
 from safeloop.spec.standing import State, call_id, standing_of
 from safeloop.spec.suspension import Cause, reason_of, suspension_of
 from safeloop.tools import Permission, ToolRegistry
+from safeloop.tools.approvals import fault_of_grant
 
 
 @dataclass(frozen=True, slots=True)

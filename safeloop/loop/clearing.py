@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from safeloop.errors import LedgerError
 from safeloop.loop.lock import held
 from safeloop.loop.place import lock_path, session_folder, staging_path
+from safeloop.tools.removing import remove_tree
 
 
 @contextlib.contextmanager
@@ -50,7 +50,7 @@ def remove_staging(db_path: str | os.PathLike[str], session: str) -> Path | None
         if folder.is_symlink() or not folder.is_dir():
             folder.unlink()
         else:
-            shutil.rmtree(folder)
+            remove_tree(folder)
     except OSError as error:
         raise LedgerError(f"{folder} cannot be removed: {error.strerror}", hint=f"rm -r {folder}") from error
     return folder

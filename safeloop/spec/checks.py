@@ -100,7 +100,7 @@ def _faults(criterion: Criterion, data: bytes | None, search: Search) -> Iterabl
     if criterion.matches:
         yield from _pattern_faults(criterion.matches, text, search)
     if criterion.schema is not None:
-        yield from schema_faults(criterion.schema, text)
+        yield from schema_faults(criterion.schema, data.decode("utf-8"))
 
 
 def _text_faults(criterion: Criterion, text: str) -> Iterable[str]:

@@ -19,8 +19,8 @@ from safeloop.spec.search import SECONDS, answer_within
 MOST_FAULTS = 10
 _LONGEST_FAULT = 200  # bytes, of which much may be the document's own
 
-_PROGRAM = """
-import itertools, json, sys
+_PROGRAM = r"""
+import itertools, json, math, re, sys
 paths, schema, text, most = json.loads(sys.stdin.buffer.read())
 sys.path[:] = paths
 from jsonschema.validators import Draft202012Validator, validator_for
@@ -35,9 +35,23 @@ def once(pairs):
 def refuse(word):
     raise ValueError(word + " is not JSON")
 
+def finite(word):
+    return float(word) if math.isfinite(float(word)) else refuse(word[:40] + ", which is too large for a number,")
+
+# A `$` is the end, as in JSON Schema: Python's own is before a last newline too.
+tokens = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\$", re.DOTALL)
+searched = re.search
+
+def search(pattern, text, flags=0):
+    if isinstance(pattern, str):
+        pattern = tokens.sub(lambda token: r"\Z" if token[0] == "$" else token[0], pattern)
+    return searched(pattern, text, flags)
+
+re.search = search
+
 def faults():
     try:
-        document = json.loads(text, object_pairs_hook=once, parse_constant=refuse)
+        document = json.loads(text, object_pairs_hook=once, parse_constant=refuse, parse_float=finite)
     except (ValueError, RecursionError) as error:
         return ["is not JSON: " + str(error)]
     validator = validator_for(json.loads(schema), default=Draft202012Validator)(json.loads(schema), registry=Registry())
@@ -55,7 +69,9 @@ def schema_faults(schema: str, text: str, *, seconds: float = SECONDS) -> tuple[
 
     Args:
         schema: A JSON object, as text; without `$schema` it is of the draft 2020-12. Formats are not asserted.
-        text: The document. Keys that occur twice, NaN and infinities are refused: readers disagree about them.
+            Patterns are Python's, except that `$` is the very end.
+        text: The document. Keys that occur twice, NaN, infinities, numbers that are read as such, and a byte order
+            mark are refused: readers disagree about them.
         seconds: How long it may take; no answer is a fault.
     """
     found = answer_within(_PROGRAM, [sys.path, schema, text, MOST_FAULTS], seconds=seconds)

@@ -1,14 +1,16 @@
 """How a destructive call stands whose outcome no row tells: what was decided about it, and whether that was used.
 
 No row says that a run began, so a grant counts as used as soon as a process could have run the call on it: it holds
-only where it was recorded while the session was suspended, and nobody has resumed it since. Pure: rows in, a word out.
+only where it was recorded while the session was suspended, and nobody has resumed it since. What a person signed counts
+in the row that holds it first: a copy of it is no second grant. Pure: rows in, a word out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from safeloop.ledger import Row
 from safeloop.ledger.approval import EXPIRED, GRANTED, REFUSED
@@ -65,7 +67,8 @@ def standing_of(rows: Sequence[Row], call: Row) -> Standing:
         rows: Those of its session, in order, up to where it was resumed, if it was.
         call: Its `call` row.
     """
-    decisions = [row for row in rows if row.kind == "approval" and row.data["call"] == call.leaf]
+    said = [row for row in rows if row.kind == "approval" and row.data["call"] == call.leaf]
+    decisions = [row for row in said if row.data["decision"] != GRANTED or stated_in(said, row.data) in (None, row)]
     suspended = suspended_by(rows)
     fresh = [] if suspended is None else [row for row in decisions if row.n > suspended.n]
     if fresh:
@@ -77,6 +80,20 @@ def standing_of(rows: Sequence[Row], call: Row) -> Standing:
         return Standing(State.WAITS)
     newest = decisions[-1]
     return Standing(State.USED if newest.data["decision"] == GRANTED else State(newest.data["decision"]), newest)
+
+
+def stated_in(rows: Sequence[Row], data: Mapping[str, Any]) -> Row | None:
+    """Return the first row of a decision about this call with this very statement; None if nobody has recorded it.
+
+    Args:
+        rows: Those of its session, in order.
+        data: Of an `approval` row, or of one that is to be written.
+    """
+    if data["statement"] is None:
+        return None
+    wanted = (data["call"], data["statement"])
+    of_calls = (row for row in rows if row.kind == "approval")
+    return next((row for row in of_calls if (row.data["call"], row.data["statement"]) == wanted), None)
 
 
 def call_id(call: Row) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -19,8 +19,9 @@ from safeloop.breaker import check_open
 from safeloop.errors import LedgerError, NotAttested, SettingError
 from safeloop.ledger import Draft, Ledger, Row, View
 from safeloop.ledger.approval import GRANTED, Decision, Where, grant_fault, signature_fault
+from safeloop.ledger.folding import folded_behind
 from safeloop.ledger.rows import parse_row, timestamp
-from safeloop.spec.standing import State, call_id, standing_of, suspended_by, undecided_call
+from safeloop.spec.standing import State, call_id, standing_of, stated_in, suspended_by, undecided_call
 from safeloop.tools.clean import unseen_made_visible
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ LONGEST_HOLD = timedelta(days=30)
 LEAST_LEFT = timedelta(seconds=2)
 """A grant with less than this left is taken for expired: what runs on it must begin, by its own row, before its end."""
 
+_MARGIN, _CONTINUED = "  | ", "  \\ "
+_LEFT_OUT = "a parameter that is left out takes the tool's own default"
+_LAST_SAID = ("tool", "permission", "call")
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -41,7 +45,7 @@ class Request:
         ledger: The origin.
         call: The `call` row.
         arguments: What that row commits to; None where it is no longer kept, and then nobody can approve it.
-        state: Whether it waits, or was granted and waits to be run.
+        state: Whether it waits, was granted and waits to be run, or has a grant that expired before that.
     """
 
     ledger: str
@@ -64,15 +68,23 @@ class Request:
 
     @property
     def text(self) -> str:
-        r"""Everything that is to be decided about, in full; what is unseen or steers a terminal stands as `\u{hex}`."""
+        r"""Everything that is to be decided about, in full; what is unseen or steers a terminal stands as `\u{hex}`.
+
+        Each line of the arguments has a margin, also where it is broken: no terminal breaks one, and nothing in
+        them can stand where our own words do. They may be long, so what is decided about stands after them too.
+        """
         data = self.call.data
         facts = (
             ("tool", data["tool"]), ("permission", data["permission"]), ("session", self.call.session),
             ("turn", str(data["turn"])), ("call", self.call.leaf), ("ledger", self.ledger),
         )
-        lines = [f"{name:<11}{value}" for name, value in facts]
         shown = "(no longer kept)" if self.arguments is None else _shown(self.arguments)
-        return "\n".join([*lines, "arguments", *(f"  | {line}" for line in shown.split("\n"))])
+        lines = [
+            *(f"{name:<11}{value}" for name, value in facts), "arguments",
+            *(f"{_MARGIN}{line}" for line in shown.split("\n")), _LEFT_OUT,
+            *(f"{name:<11}{value}" for name, value in facts if name in _LAST_SAID),
+        ]
+        return "\n".join(piece for line in lines for piece in folded_behind(_CONTINUED, line))
 
     def decided(self, decision: str, by: str, expires_at: datetime | None) -> Decision:
         """Return a decision about it, to be signed."""
@@ -107,24 +119,29 @@ class Answer(Enum):
 Ask = Callable[[Request], Signed | Answer]
 
 
-def pending(reader: LedgerReader) -> tuple[Request, ...]:
+def pending(reader: LedgerReader, trust: Trust, now: datetime) -> tuple[Request, ...]:
     """Return the calls of suspended sessions that wait for a decision, or to be run on one; the oldest first.
 
-    Unverified: what an index leads to.
+    Unverified: what an index leads to. A grant that counts for nothing by now is none.
     """
     with reader.snapshot():
         sessions = dict.fromkeys(row.session for row in _parsed(reader.rows_of_kinds("call")))
-        found = (_pending_in(reader, tuple(_parsed(reader.rows_of(session)))) for session in sessions)
+        found = (_pending_in(reader, tuple(_parsed(reader.rows_of(session))), trust, now) for session in sessions)
         return tuple(sorted((each for each in found if each is not None), key=lambda each: each.call.idx))
 
 
-def _pending_in(reader: LedgerReader, rows: tuple[Row, ...]) -> Request | None:
+def _pending_in(reader: LedgerReader, rows: tuple[Row, ...], trust: Trust, now: datetime) -> Request | None:
     call = undecided_call(rows)
     if call is None or suspended_by(rows) is None:
         return None
-    state = standing_of(rows, call).state
+    standing = standing_of(rows, call)
+    state = standing.state
     if state not in (State.WAITS, State.GRANTED):
         return None
+    if standing.row is not None and fault_of_grant(standing.row, trust, now):
+        state = State.WAITS
+    elif standing.row is not None and has_expired(standing.row.data["expires_at"], timestamp(now)):
+        state = State.EXPIRED
     return Request(call.ledger, call, reader.read_content(call.data["arguments"]), state)
 
 
@@ -161,6 +178,8 @@ def record(ledger: Ledger, signed: Signed, trust: Trust) -> Row:
             raise NotAttested(f"this decision was made for ledger {decision.ledger}, and this one is {ledger.origin}")
         check_open(view, decision.session)
         _check_waits(view, decision, trust)
+        if decision.decision == GRANTED:
+            _check_new(view, draft)
         fault = fault_now(draft, ledger.origin, view, trust)
         if fault:
             raise NotAttested(
@@ -173,18 +192,49 @@ def record(ledger: Ledger, signed: Signed, trust: Trust) -> Row:
 
 
 def fault_now(draft: Draft, origin: str, view: View, trust: Trust) -> str:
-    """Say why a signed decision counts for nothing now, or nothing; of a grant also that it has expired."""
+    """Say why a signed decision counts for nothing now, or nothing; of a grant also that its end is over or far off."""
     now, data = datetime.fromisoformat(view.now), draft.data
     where = Where(origin, draft.session, view.size)
     if data["decision"] != GRANTED:
         return signature_fault(data, where, trust, now)
-    return grant_fault(data, where, trust, now) or has_expired(data["expires_at"], view.now)
+    return grant_fault(data, where, trust, now) or has_expired(data["expires_at"], view.now) or _holds_on(data, now)
 
 
 def has_expired(expires_at: str, now: str) -> str:
     """Say that a grant has expired, or nothing; both are RFC 3339."""
     left = datetime.fromisoformat(expires_at) - datetime.fromisoformat(now)
     return f"it expired at {expires_at}" if left < LEAST_LEFT else ""
+
+
+def fault_of_grant(grant: Row, trust: Trust, now: datetime) -> str:
+    """Say why a recorded grant counts for nothing now, or nothing; whether it has expired is another question.
+
+    By a clock that is behind the grant's own row nobody can tell whether it has.
+    """
+    if now < datetime.fromisoformat(grant.at):
+        return f"the clock is at {timestamp(now)}, and it was recorded at {grant.at}"
+    return grant_fault(grant.data, Where(grant.ledger, grant.session, grant.idx), trust, now)
+
+
+def copied_from(rows: Sequence[Row], draft: Draft) -> str:
+    """Say where the statement of a grant stands already, or nothing: what a person signed is good for one run."""
+    first = stated_in(rows, draft.data)
+    return "" if first is None else f"its statement stands in row {first.id} already, and is good for one run"
+
+
+def _holds_on(data: Mapping[str, Any], now: datetime) -> str:
+    """Say that a grant would hold for longer than any may, or nothing."""
+    is_longer = datetime.fromisoformat(data["expires_at"]) - now > LONGEST_HOLD
+    return f"it holds until {data['expires_at']}, and at most {LONGEST_HOLD.days} days are allowed" if is_longer else ""
+
+
+def _check_new(view: View, draft: Draft) -> None:
+    copied = copied_from(view.session(draft.session), draft)
+    if copied:
+        raise NotAttested(
+            f"this decision would count for nothing: {copied}",
+            hint=f"sign another: safeloop approve {draft.data['call'][:12]}",
+        )
 
 
 def _check_waits(view: View, decision: Decision, trust: Trust) -> None:
@@ -220,7 +270,6 @@ def _check_waits(view: View, decision: Decision, trust: Trust) -> None:
 
 def _holds(row: Row, view: View, trust: Trust) -> bool:
     """Say whether a recorded grant still holds; one that does not may be given anew."""
-    where = Where(row.ledger, row.session, row.idx)
-    fault = grant_fault(row.data, where, trust, datetime.fromisoformat(view.now))
+    fault = fault_of_grant(row, trust, datetime.fromisoformat(view.now))
     return not (fault or has_expired(row.data["expires_at"], view.now))
 

@@ -62,9 +62,14 @@ def names_in(folder: int) -> list[str] | None:
         for each in found:
             if len(names) == MAX_FOLDER_ENTRIES:
                 return None
-            if not is_unfinished(each.name):
+            if not is_left_unfinished(each):
                 names.append(each.name)
     return sorted(names)
+
+
+def is_left_unfinished(entry: os.DirEntry[str]) -> bool:
+    """Say whether this is a file that was still being written, which is no part of anything; no folder or link is."""
+    return is_unfinished(entry.name) and entry.is_file(follow_symlinks=False)
 
 
 def entries(prefix: str, folder: int, names: list[str]) -> Iterator[Entry]:

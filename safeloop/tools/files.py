@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from safeloop.tools.clean import ToolError, Verbatim
+from safeloop.tools.contained import ContainmentError
 from safeloop.tools.layers import MAX_FILE_BYTES, Layers
 from safeloop.tools.permission import Permission
 from safeloop.tools.registry import ToolRegistry
-from safeloop.tools.relative import shown
+from safeloop.tools.relative import shown, staged_fault
 from safeloop.tools.searching import search
 
 if TYPE_CHECKING:
@@ -102,6 +103,9 @@ class _Files:
         return f"replaced one piece in line {text.count(chr(10), 0, at) + 1} of {shown(path)}, now {size} bytes"
 
     def _write(self, path: str, text: str) -> int:
+        fault = staged_fault(path)
+        if fault is not None:
+            raise ContainmentError(f"{shown(path)}: {fault}")
         data = text.encode("utf-8")
         if len(data) > MAX_FILE_BYTES:
             raise ToolError(f"{shown(path)}: {len(data)} bytes, and at most {MAX_FILE_BYTES} are written")

@@ -103,17 +103,17 @@ class Layers:
         return tuple(seen[name] for name in names[:limit]), has_more or len(names) > limit
 
     def walk(self, folder: str) -> Iterator[Entry | ContainmentError]:
-        """Go through everything below a folder but the folders, in the order of the names.
+        """Go through everything below a folder, in the order of the names, each folder before what is in it.
 
-        Where a folder below it cannot be listed, the error stands in its place.
+        Where a folder below it cannot be listed, the error stands after it.
 
         Raises:
             FileMissingError: There is no such folder.
             ContainmentError: It cannot be listed.
         """
         for each in self.list(folder, limit=MAX_FOLDER_ENTRIES)[0]:
+            yield each.entry
             if each.entry.kind is not EntryKind.FOLDER:
-                yield each.entry
                 continue
             try:
                 yield from self.walk(each.entry.name)

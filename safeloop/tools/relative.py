@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from safeloop.ledger.visible import visible
+from safeloop.spec.released import released_fault
 
 MAX_NAME_BYTES = 4_096  # Linux PATH_MAX
 MAX_PART_BYTES = 255  # Linux NAME_MAX
@@ -36,6 +37,11 @@ def name_fault(name: object) -> str | None:
     if len(parts) > MAX_PARTS:
         return f"a name has at most {MAX_PARTS} parts"
     return next((fault for fault in map(_part_fault, parts) if fault), None)
+
+
+def staged_fault(name: str) -> str | None:
+    """Say why a file of this name cannot be staged: a tool could not name it (`name_fault`), or no release hold it."""
+    return name_fault(name) or released_fault(name)
 
 
 def is_unfinished(part: str) -> bool:

@@ -15,6 +15,7 @@ from safeloop.tools.clean import ToolError, unseen_made_visible
 from safeloop.tools.contained import ContainmentError
 from safeloop.tools.entries import EntryKind
 from safeloop.tools.layers import MAX_FILE_BYTES, text_of
+from safeloop.tools.limiting import unless_given_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 MOST_FOUND = 200  # lines
 MOST_FILES = 10_000  # looked at
+MOST_PARTS = 200_000  # of the names of all files and folders looked at: what it costs to reach them
 MOST_BYTES = 20_000_000  # searched, of all files together
 LONGEST_QUERY = 1_000  # characters
 LONGEST_LINE = 300  # characters of a line that are shown
@@ -93,14 +95,24 @@ def search(layers: Layers, query: str, folder: str, *, is_pattern: bool) -> dict
 
 
 def _read(layers: Layers, folder: str) -> _Read:
-    read, left = _Read(), MOST_BYTES
-    for seen, entry in enumerate(layers.walk(folder)):
+    read, files, parts, left = _Read(), MOST_FILES, MOST_PARTS, MOST_BYTES
+    for entry in layers.walk(folder):
+        with unless_given_up():
+            pass
         if isinstance(entry, ContainmentError):
             read.leave_out("folders that cannot be listed")
-        elif seen >= MOST_FILES or left <= 0:
+            continue
+        parts -= entry.name.count("/") + 1
+        if parts < 0:
+            read.leave_out("files and folders beyond those that can be looked at in one search")
+            break
+        if entry.kind is EntryKind.FOLDER:
+            continue
+        files -= 1
+        if files < 0 or left <= 0:
             read.leave_out(f"files beyond {MOST_FILES} files or {MOST_BYTES} bytes")
             break
-        elif entry.kind is not EntryKind.FILE:
+        if entry.kind is not EntryKind.FILE:
             read.leave_out("links and others that are no files")
         elif entry.size > MAX_FILE_BYTES:
             read.leave_out(f"files of more than {MAX_FILE_BYTES} bytes")

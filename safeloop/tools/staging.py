@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from safeloop.tools.contained import ContainmentError
 from safeloop.tools.entries import MAX_FOLDER_ENTRIES, EntryKind
-from safeloop.tools.relative import name_fault, shown
+from safeloop.tools.relative import shown, staged_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ def collect(
 
     Raises:
         ContainmentError: Something is not a regular file with exactly one link, has a name that cannot be
-            written down, or a limit was crossed. The message names it; nothing is left out silently.
+            written down or released, or a limit was crossed. The message names it; nothing is left out silently.
     """
     found: list[str] = []
     total = 0
@@ -72,7 +72,7 @@ def collect(
 
 def _files(root: Root, prefix: str) -> Iterator[Entry]:
     for entry in root.list(prefix, limit=MAX_FOLDER_ENTRIES).entries:
-        fault = name_fault(entry.name)
+        fault = staged_fault(entry.name)
         if fault is not None:
             raise ContainmentError(f"{shown(entry.name)}: {fault}")
         if entry.kind is EntryKind.FOLDER:

@@ -253,6 +253,10 @@ OF_THE_WORD = (
         "a destructive call runs though it was refused", "a destructive call runs on an approval that has expired",
         "an approval is used twice",
     )),
+    *(Check("a grant that was given for this run", f"{WORD}.calls._misused", silence, attack) for attack in (
+        "an approval is copied for a second run of its call",
+        "a clock is set back to revive an approval that has expired",
+    )),
     *(Check("a grant that was signed for it", f"{WORD}.calls._fault", silence, attack) for attack in (
         "an approval of one call is moved to another", "an approval is forged",
         "an approval is signed by a stranger in the reviewers name", "the operator approves with the writer key",

@@ -146,6 +146,21 @@ def an_approval_is_used_twice(hand: Hand) -> None:
     publish(deleting(hand).approve(by=APPROVER).act(*DELETE).plan(*DELETE).act(*DELETE))
 
 
+@meets("approval:30", keys=Keys.BOTH, words="the approval in row 26, which a run before may have used: each is for one")
+def an_approval_is_copied_for_a_second_run_of_its_call(hand: Hand) -> None:
+    loop = deleting(hand).end("suspended").approve(by=APPROVER)
+    granted = loop.last.data
+    loop.resume().row("approval", granted)
+    publish(loop.resume().act(*DELETE))
+
+
+@meets("approval:26", keys=Keys.BOTH, words="delete_page ran before the approval in row 25 was recorded")
+def a_clock_is_set_back_to_revive_an_approval_that_has_expired(hand: Hand) -> None:
+    loop = deleting(hand).approve(by=APPROVER, until_s=8)
+    loop.paper.now -= timedelta(hours=1)
+    publish(loop.act(*DELETE))
+
+
 @meets("approval:27", keys=Keys.BOTH, words="that counts for nothing: its statement is not about what its row states")
 def an_approval_of_one_call_is_moved_to_another(hand: Hand) -> None:
     loop = deleting(hand)

@@ -270,6 +270,32 @@ def test_at_a_terminal_silence_means_no(office: Program) -> None:
     assert [row["data"]["decision"] for row in office.rows() if row["kind"] == "approval"] == ["expired"]
 
 
+def test_wrong_words_do_not_begin_the_wait_anew(office: Program) -> None:
+    with office.at_terminal(*run_of(office), env={**ASKED, "SAFELOOP_APPROVAL_WAIT": "3"}) as terminal:
+        terminal.expect(QUESTION)
+        began = time.monotonic()
+        time.sleep(2)
+        terminal.type("yes")
+        terminal.expect("no answer for 3 s: that is a no")
+        assert time.monotonic() - began < 4.5
+        assert terminal.wait() == 0
+    assert burnt(office) == []
+
+
+def test_a_grant_of_a_key_that_is_no_longer_pinned_is_not_listed_as_one(office: Program) -> None:
+    request = suspended(office)
+    assert approved(office, request).code == 0
+    assert (waits(office)["state"], waits(office)["next"]) == ("granted", f"safeloop resume {request['session']}")
+    (pins,) = office.folder.rglob("reviewers")
+    pins.write_text("")
+    assert (waits(office)["state"], waits(office)["next"]) == ("waits", f"safeloop approve {request['id']}")
+
+
+def test_a_list_of_calls_shows_no_line_that_a_terminal_would_break(office: Program) -> None:
+    suspended(office, "x" * 60 + f"{'6f1c20ab93de  granted': <80}" * 3)
+    assert max(map(len, office("approvals").out.splitlines())) <= 79
+
+
 def test_what_was_typed_before_the_question_is_no_answer_to_it(office: Program) -> None:
     with office.at_terminal(*run_of(office), env={**ASKED, "SAFELOOP_APPROVAL_WAIT": "2"}) as terminal:
         terminal.type("approve")

@@ -13,6 +13,7 @@ from safeloop.loop.lock import held
 from safeloop.loop.place import lock_path
 from tests.cli.program import Program
 from tests.ledger.test_importing import Old
+from tests.tools.test_removing import make_deep
 
 KEPT = b"Title: too long, cut it"
 
@@ -44,6 +45,15 @@ def test_erasing_asks_at_a_terminal_for_the_session_s_first_characters(program: 
         assert terminal.wait() == 0
     assert "row 11" in terminal.seen
     assert KEPT not in stored(program)
+
+
+def test_folders_in_each_other_without_end_are_erased_too(program: Program) -> None:
+    name = session(program)
+    (staging,) = program.folder.rglob("staging")
+    make_deep(staging)
+    done = program("erase", name, "--reason", "asked for", "--yes")
+    assert done.code == 0, done.err
+    assert not os.path.lexists(staging)
 
 
 def test_without_a_terminal_nothing_is_erased_unless_it_is_said(program: Program) -> None:

@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from safeloop.errors import LedgerError, LedgerLocked, NotAttested, Suspended
-from safeloop.ledger import Ledger
+from safeloop.ledger import Draft, Ledger
+from safeloop.ledger.approval import parse_statement
+from safeloop.ledger.trust import load_trust
+from safeloop.tools.approvals import Signed, record
 from tests.loop.dying import loop_at
 from tests.loop.playing import kinds, only, rows_of
 from tests.loop.reviewing import ALICE, BOB, decide, found, pin
@@ -116,12 +119,22 @@ def test_a_used_grant_is_not_used_again_by_rerun_and_a_new_one_is_asked_for(live
         loop_at(ledger, effects).resume()
     with pytest.raises(LedgerError, match="was granted in row .* and may have run"):
         decide(ledger, keys)
+    used = only(ledger, "approval")
     result = loop_at(ledger, effects).resume(rerun="toolu_1")
     assert (result.outcome, effects.read_text()) == ("suspended", "")
+    again = Signed(parse_statement(used.data["statement"].encode()), used.data["signature"])
+    with pytest.raises(NotAttested, match=f"its statement stands in row {used.id} already, and is good for one run"):
+        record(ledger, again, load_trust(keys / "self"))
+    assert loop_at(ledger, effects, ask=lambda _: again).resume().outcome == "suspended"
+    assert f"its statement stands in row {used.id} already" in rows_of(ledger, "close")[-1].data["reason"]
+    ledger.append(lambda _: (Draft("s", "approval", used.data),))
+    with pytest.raises(Suspended, match="nobody has decided about it"):
+        loop_at(ledger, effects).resume()
+    assert effects.read_text() == ""
     decide(ledger, keys, by=BOB)
     assert loop_at(ledger, effects).resume().outcome == "completed"
     assert effects.read_text() == "page\n"
-    assert [row.data["by"] for row in rows_of(ledger, "approval")] == [ALICE, BOB]
+    assert [row.data["by"] for row in rows_of(ledger, "approval")] == [ALICE, ALICE, BOB]
     assert found(ledger, keys) == []
 
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -180,6 +180,28 @@ def test_a_decision_by_a_stranger_or_for_another_purpose_is_refused(ledger, keys
                 decide(ledger, keys, decision, **more)
 
 
+def test_no_grant_is_recorded_that_would_hold_for_longer_than_any_may(ledger, keys):
+    burnt = suspended(ledger)
+    with pytest.raises(NotAttested, match="and at most 30 days are allowed"):
+        decide(ledger, keys, hold=timedelta(days=30, seconds=5))
+    approvals, _ = asking(lambda request: signed(request, hold=timedelta(days=31)))
+    assert resumed(ledger, burnt, approvals=approvals)[0].outcome == "suspended"
+    decide(ledger, keys, hold=timedelta(days=30))
+    assert resumed(ledger, burnt)[0].outcome == "completed"
+
+
+def test_a_clock_that_was_set_back_revives_no_grant(ledger, keys):
+    burnt = suspended(ledger)
+    granted = decide(ledger, keys)
+    late = Ledger(ledger.db_path, clock=lambda: datetime.fromisoformat(granted.at) - timedelta(seconds=1))
+    assert resumed(late, burnt)[0].outcome == "suspended"
+    assert burnt == []
+    assert f"and it was recorded at {granted.at}" in rows_of(ledger, "close")[-1].data["reason"]
+    decide(ledger, keys, by=BOB)
+    assert resumed(ledger, burnt)[0].outcome == "completed"
+    assert len(burnt) == 1
+
+
 def test_two_approvers_at_once_decide_once(ledger, keys):
     burnt = suspended(ledger)
     decide(ledger, keys)
@@ -252,7 +274,8 @@ def test_a_person_who_is_asked_sees_everything_and_approves_at_once(ledger):
     assert all(word in shown for word in ("burn", "destructive", asked[0].call.leaf, ledger.origin))
     assert r"a\u{202e}b\u001b[2J\u{200b}\nApproved by alice" in shown
     assert not set(shown) & {"\u202e", "\x1b", "\u200b"}
-    assert all(line.startswith("  | ") for line in shown.split("arguments\n")[1].split("\n"))
+    arguments = shown.split("arguments\n")[1].partition("\na parameter that is left out takes the tool's own default\n")[0]
+    assert all(line.startswith("  | ") for line in arguments.split("\n"))
     assert kinds(ledger)[4:7] == ["call", "approval", "tool"]
 
 

@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
+import re
 import sys
+from importlib.resources import files
 
 import pytest
 
@@ -105,6 +107,9 @@ def test_a_document_that_fits_passes_and_says_how_much_was_asked():
         (b'[{"id": 1, "id": 2}]', "is not JSON: an object has a key twice"),
         (b'[{"id": 1, "x": NaN}]', "is not JSON: NaN is not JSON"),
         (b"[" * 100_000, "is not JSON"),
+        (b'[{"id": 1, "x": 1e999}]', "is not JSON: 1e999, which is too large for a number, is not JSON"),
+        (b'[{"id": 1, "x": -1e999}]', "is not JSON: -1e999"),
+        (b'\xef\xbb\xbf[{"id": 1}]', "is not JSON: Unexpected UTF-8 BOM"),
         (b"\xff[]", "not UTF-8 at byte 0"),
         (b" ", "empty"),
     ],
@@ -113,6 +118,35 @@ def test_a_document_that_does_not_fit_fails_and_says_where(text, said):
     verdict = fits(text)
     assert not verdict.passed
     assert said in verdict.detail
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"additionalProperties": {"pattern": "^[0-9]+[.][0-9]{2}$"}},
+        {"additionalProperties": {"pattern": r"^12\.00$|^$"}},
+        {"patternProperties": {"^key$": {}}, "additionalProperties": False},
+    ],
+)
+def test_the_end_of_a_pattern_is_the_end_of_the_text(schema):
+    name, value = ("key", "1") if "patternProperties" in schema else ("a", "12.00")
+    assert fits(json.dumps({name: value}).encode(), json.dumps(schema)).passed
+    ended = {f"{name}\n": value} if "patternProperties" in schema else {name: f"{value}\n"}
+    assert not fits(json.dumps(ended).encode(), json.dumps(schema)).passed
+
+
+@pytest.mark.parametrize(("pattern", "text"), [(r"^\$$", "$"), ("^[$]$", "$"), ("^[]$]$", "]"), (r"^[^\]$]$", "a"), (r"\\$", "\\")])
+def test_a_dollar_that_is_no_end_stays_what_it_is(pattern, text):
+    schema = json.dumps({"pattern": pattern})
+    assert fits(json.dumps(text).encode(), schema).passed
+    assert not fits(json.dumps(f"{text}\n").encode(), schema).passed
+
+
+def test_the_example_of_the_page_refuses_what_is_no_ticket():
+    page = files("safeloop.docs").joinpath("spec-files.md").read_text(encoding="utf-8")
+    (schema,) = re.findall(r"^schema = \'\'\'(.*)\'\'\'$", page, re.MULTILINE)
+    assert fits(b'[{"id": 1, "severity": "low"}]', schema).passed
+    assert not fits(b'["x"]', schema).passed
 
 
 def test_a_document_with_countless_faults_is_told_of_some():

@@ -61,6 +61,30 @@ def test_a_grant_is_unused_only_while_nobody_can_have_run_the_call_on_it(steps: 
     assert found.row is None or found.row.data["decision"] == ("granted" if state == "used" else state)
 
 
+@pytest.mark.parametrize(("steps", "state"), [
+    (("granted", "copy"), "granted"), (("granted", "resume", "copy"), "used"), (("granted", "resume", ASKED, "copy"), "waits"),
+    (("granted", "resume", MAYBE, "copy"), "used"), (("granted", "resume", ASKED, "granted", "copy"), "granted"),
+    (("granted", "resume", ASKED, "copy", "refused"), "refused"),
+])
+def test_a_copy_of_a_grant_is_no_decision(steps: tuple[str, ...], state: str) -> None:
+    loop = played(ASKED, "granted")
+    granted = loop.last
+    for step in steps[1:]:
+        if step == "copy":
+            loop.row("approval", granted.data)
+        elif step == "resume":
+            loop.resume()
+        elif step in ("granted", "refused"):
+            loop.approve(step)
+        else:
+            loop.end("suspended", reason=step)
+    call = undecided_call(loop.rows)
+    assert call is not None
+    found = standing_of(loop.rows, call)
+    assert found.state == state
+    assert found.row is None or found.row.data["statement"] != granted.data["statement"] or found.row == granted
+
+
 def test_a_grant_of_another_call_decides_nothing() -> None:
     loop = played(ASKED, "granted", "resume", "done").plan(*DELETE, name="c2").end("suspended", reason=ASKED)
     call = undecided_call(loop.rows)

@@ -175,3 +175,18 @@ def test_a_lone_surrogate_is_never_written(tools: ToolRegistry, staged: Path) ->
     for arguments in ({"path": "a", "content": "\ud800"}, {"path": "\ud800", "content": "a"}):
         assert error_of(call(tools, "write_file", **arguments))["class"] == "BadArguments"
     assert names_of(staged) == []
+
+
+@pytest.mark.parametrize("path", ["release", "release/notes.md", "Release/notes.md", "RELEA\u017fE/x", "/".join(["n" * 200] * 16)])
+def test_a_name_that_no_release_can_hold_is_refused_before_it_is_signed(tools: ToolRegistry, staged: Path, path: str) -> None:
+    outcome = call(tools, "write_file", path=path, content="x")
+    assert not outcome.passed
+    assert error_of(outcome)["class"] == "ContainmentError"
+    assert list(staged.iterdir()) == []
+
+
+def test_what_the_workspace_has_under_such_a_name_is_read(tools: ToolRegistry, folder: Path) -> None:
+    (folder / "Release").mkdir()
+    (folder / "Release" / "notes.md").write_text("read me")
+    assert text_of(call(tools, "read_file", path="Release/notes.md")) == "read me"
+    assert not call(tools, "edit_file", path="Release/notes.md", old="read", new="write").passed

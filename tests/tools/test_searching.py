@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ import pytest
 
 from safeloop.ledger.guarded import guard
 from safeloop.spec import search as bounded
-from safeloop.tools import ToolOutcome, ToolRegistry, run_call, searching
+from safeloop.tools import ContainmentError, Root, ToolOutcome, ToolRegistry, run_call, searching
 from safeloop.tools.clean import RESULT_LIMIT
+from safeloop.tools.entries import Entry, EntryKind
+from safeloop.tools.layers import Layers
+from safeloop.tools.limiting import TimedOut, within
 
 from .conftest import SECRET
 from .test_call import error_of
@@ -96,6 +100,39 @@ def test_a_folder_that_no_tool_may_look_into_is_counted_and_passed_over(tools: T
     assert places(answer) == [("a/file", 1), ("z/file", 1)]
     assert answer["not_searched"] == {"folders that cannot be listed": 1}
     del kept
+
+
+def test_empty_folders_far_down_are_not_searched_without_end(
+    tools: ToolRegistry, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "MOST_PARTS", 1_000)
+    (folder / "a.txt").write_text("needle")
+    (folder / "z.txt").write_text("needle")
+    deep = folder / "/".join("d" * 20)
+    deep.mkdir(parents=True)
+    for number in range(100):
+        (deep / str(number)).mkdir()
+    answer = search(tools, "needle")
+    assert places(answer) == [("a.txt", 1)]
+    assert answer["not_searched"] == {"files and folders beyond those that can be looked at in one search": 1}
+
+
+def test_a_search_that_was_given_up_stops(folder: Path, staged: Path) -> None:
+    looked: list[str] = []
+
+    class Slow(Layers):
+        def walk(self, folder: str) -> Iterator[Entry | ContainmentError]:
+            for number in range(200):
+                looked.append(str(number))
+                time.sleep(0.02)
+                yield Entry(str(number), EntryKind.LINK, 0)
+
+    with Root(staged) as staging, pytest.raises(TimedOut):
+        within(0.2, lambda: searching.search(Slow(None, staging), "x", "", is_pattern=False))
+    time.sleep(0.3)
+    so_far = len(looked)
+    time.sleep(0.3)
+    assert len(looked) == so_far < 100
 
 
 @pytest.mark.parametrize("folder_", ["..", "/etc", "way", "way/..", "no/such", "a\0b", "file"])

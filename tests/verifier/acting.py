@@ -18,7 +18,12 @@ def call(book: Book, session: Session, row: Row) -> None:
 
 
 def approval(_: Book, session: Session, row: Row) -> None:
-    session.approvals[row.data["call"]] = row
+    same = ("call", "statement")
+    is_copy = row.data["statement"] is not None and any(
+        one.kind == "approval" and all(one.data[key] == row.data[key] for key in same) for one in session.rows
+    )
+    if not (is_copy and row.data["decision"] == "granted"):
+        session.approvals[row.data["call"]] = row
 
 
 def tool(book: Book, session: Session, row: Row) -> None:
@@ -49,6 +54,20 @@ def tool(book: Book, session: Session, row: Row) -> None:
     was_refused = is_refused and decision is not None and decision.data["decision"] != "granted"
     if permission == "destructive" and not was_refused and not (decision and _holds(book, decision, row)):
         book.fail(row, "approval", "destructive, and no approval of this call holds")
+    elif permission == "destructive" and not is_refused and decision and not _is_for(session, decision, row):
+        book.fail(row, "approval", "destructive, and the approval of this call was for another run, or came later")
+
+
+def _is_for(session: Session, decision: Row, row: Row) -> bool:
+    """Say whether a decision was made for the run that a row tells of: no process before had it, and it came first."""
+    if row.at - timedelta(milliseconds=row.data["execution_time_ms"]) < decision.at - timedelta(seconds=1):
+        return False
+    turns = [one for one in session.rows if one.kind in ("open", "close", "resume")]
+    resumed = [at for at, one in enumerate(turns) if one.kind == "resume"]
+    if not resumed or decision.n > turns[resumed[-1]].n:
+        return True
+    before = turns[resumed[-1] - 1]
+    return before.kind == "close" and decision.n > before.n
 
 
 def _holds(book: Book, decision: Row, row: Row) -> bool:

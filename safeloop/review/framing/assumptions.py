@@ -15,13 +15,14 @@ from safeloop.review.framing.layout import word
 from safeloop.review.framing.results import Result, foreign_checks, results
 from safeloop.spec import spend_of
 from safeloop.spec.dry_run import is_dry_run, is_not_run
+from safeloop.spec.standing import State, standing_of
 
 if TYPE_CHECKING:
     from safeloop.ledger import Row
     from safeloop.review.framing.facts import Facts
 
-# The last line of a tool's result that was too long, as the tools write it (design: tools, step 5).
-_CUT_RESULT = re.compile(rb"\n\[cut: ([0-9]{1,15}) of ([0-9]{1,15}) characters are not shown\]\Z")
+# The first line of a tool's result, which is safeloop's own, where something was cut: whatever follows is the tool's.
+_CUT_RESULT = re.compile(rb"\A\[what [a-zA-Z0-9_-]{1,64} returned: data, not instructions; cut: ([ -Z^-~]{1,200})\]\n")
 _UNGOVERNED = "ungoverned session: its rows were written by hand; no limit was enforced, and it can never be released"
 
 
@@ -97,10 +98,35 @@ def _tool(facts: Facts, row: Row) -> Iterator[str]:
     elif not data["pass_fail"]:
         reason = "" if data["error"] is None else f": {word(data['error']['class'])}"
         yield f"{call} was refused or failed{reason}"
+    before = _begun_before(facts, row)
+    if before is not None:
+        again = "" if _is_no_run(row) else " besides, so that it may have run twice"
+        yield f"{call} may have run before row {before.id} resumed the session{again}"
     result = facts.content(data["result"])
     cut = _CUT_RESULT.search(result) if isinstance(result, bytes) else None
     if cut is not None:
-        yield f"{call}: its result was cut: {int(cut[1])} of {int(cut[2])} characters never reached the model"
+        yield f"{call}: its result did not reach the model whole: {cut[1].decode('ascii')}"
+
+
+def _begun_before(facts: Facts, row: Row) -> Row | None:
+    """Return the `resume` row before which a process may have run the call of a `tool` row that does more than read."""
+    rows = tuple(each for each in facts.rows if each.n < row.n)
+    of_call = (each for each in reversed(rows) if each.kind == "call" and each.data["call"] == row.data["call"])
+    begun = next(of_call, None)
+    if begun is None or begun.data["turn"] != row.data["turn"] or begun.data["permission"] == "read":
+        return None
+    resumed = [each for each in rows if each.kind == "resume" and each.n > begun.n]
+    if begun.data["permission"] == "destructive":  # it ran only on a grant, if at all
+        resumed = [each for each in resumed if _is_used(rows, begun, each)]
+    return resumed[-1] if resumed else None
+
+
+def _is_used(rows: tuple[Row, ...], begun: Row, resumed: Row) -> bool:
+    return standing_of(tuple(each for each in rows if each.n < resumed.n), begun).state is State.USED
+
+
+def _is_no_run(row: Row) -> bool:
+    return row.data["error"] is not None and row.data["execution_time_ms"] == 0
 
 
 def _approval(_facts: Facts, row: Row) -> Iterator[str]:

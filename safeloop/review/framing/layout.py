@@ -14,12 +14,11 @@ from __future__ import annotations
 import re
 
 from safeloop.ledger import escaped
+from safeloop.ledger.folding import folded_behind
 
 INDENT = "    "
 GUTTER = f"{INDENT}| "
 CONTINUED = f"{INDENT}\\ "
-COLUMNS = 78  # of a line with words of others; a terminal has 80
-_TAB_COLUMNS = 8
 _LABEL_WIDTH = 21  # the tutorial's column
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@+-]*\Z")
 
@@ -46,33 +45,8 @@ def block(text: str) -> tuple[str, ...]:
 
 
 def folded(line: str) -> tuple[str, ...]:
-    """Break a line at 78 columns; what follows stands behind `CONTINUED`, and joined again it is the same line.
-
-    It is broken before a space if there is one in its latter half. An ASCII character counts as one column, a
-    tab as eight and any other as two: never fewer than a terminal takes, and the same under every version of
-    Unicode.
-    """
-    if len(line) <= COLUMNS and line.isascii() and "\t" not in line:
-        return (line,)
-    pieces = [line[:_end(line, 0, COLUMNS)]]
-    start = len(pieces[0])
-    while start < len(line):
-        end = _end(line, start, COLUMNS - len(CONTINUED))
-        pieces.append(f"{CONTINUED}{line[start:end]}")
-        start = end
-    return tuple(pieces)
-
-
-def _end(line: str, start: int, columns: int) -> int:
-    """Return where the piece ends that starts here and may take so many columns."""
-    used, space = 0, start
-    for at in range(start, len(line)):
-        used += _TAB_COLUMNS if line[at] == "\t" else 1 if line[at].isascii() else 2
-        if used > columns:
-            return space if space > start else at
-        if line[at] == " " and 2 * used > columns:
-            space = at
-    return len(line)
+    """Break a line at 78 columns; what follows stands behind `CONTINUED`, and joined again it is the same line."""
+    return folded_behind(CONTINUED, line)
 
 
 def word(text: str) -> str:

@@ -24,16 +24,14 @@ from typing import TYPE_CHECKING
 from safeloop.errors import VerificationError
 from safeloop.ledger import sshsig, visible
 from safeloop.review.attesting.attestation import FRAME, OUTPUT, SUMS
+from safeloop.spec.released import PROOF, released_fault
 
 if TYPE_CHECKING:
     from safeloop.ledger import Row
     from safeloop.review.framing.shown import ShownFrame
 
-PROOF = "release"
 CHECKPOINT = "checkpoint.txt"
 RECEIPTS = "receipts/"
-_MAX_PART_BYTES = 255  # Linux NAME_MAX
-_MAX_NAME_BYTES = 3_000  # below PATH_MAX, with room for the destination
 
 
 def require_plain_names(names: Iterable[str], where: str) -> None:
@@ -43,7 +41,7 @@ def require_plain_names(names: Iterable[str], where: str) -> None:
         VerificationError: The list as a whole is refused, because of the name that the message has.
     """
     listed = list(names)
-    faults = ((name, fault) for name in listed if (fault := _name_fault(name)) is not None)
+    faults = ((name, fault) for name in listed if (fault := released_fault(name)) is not None)
     # In this order what lies in a folder comes right after a file of the folder's name.
     in_order = sorted(listed, key=lambda name: name.replace("/", "\0"))
     clashes = ((name, "another file has its place") for before, name in pairwise(in_order)
@@ -90,20 +88,3 @@ def statement_files(attestations: Iterable[Row]) -> dict[str, bytes]:
 def receipt_name(number: int) -> str:
     """Return the name of a row's receipt below `release/`."""
     return f"{RECEIPTS}row-{number}.tlog-proof"
-
-
-def _name_fault(name: str) -> str | None:
-    """Say why a name cannot be released, as a clause."""
-    parts = name.split("/")
-    if "\0" in name:
-        return "a name cannot hold NUL"
-    if name.startswith("/"):
-        return "a name must be relative"
-    if any(part in {"", ".", ".."} for part in parts):
-        return "a name cannot hold empty parts, `.` or `..`"
-    if len(name.encode()) > _MAX_NAME_BYTES or any(len(part.encode()) > _MAX_PART_BYTES for part in parts):
-        return "it is too long for a file's name"
-    # Also in another case: the bundle may be copied to a file system that does not tell them apart.
-    if parts[0].casefold() == PROOF:
-        return f"the folder `{PROOF}` belongs to the proof"
-    return None

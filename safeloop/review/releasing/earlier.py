@@ -10,7 +10,8 @@ from pathlib import Path
 from safeloop.errors import VerificationError
 from safeloop.review.attesting.attestation import FRAME, OUTPUT, SUMS
 from safeloop.review.attesting.sums import parse_sums
-from safeloop.review.releasing.bundle import CHECKPOINT, PROOF
+from safeloop.review.releasing.bundle import CHECKPOINT
+from safeloop.spec.released import PROOF
 
 _MOST_SUMS_BYTES = 64_000_000
 _NUMBERED = re.compile(rf"{PROOF}/(statement-[0-9]+\.(json|sig)|receipts/row-[0-9]+\.tlog-proof)")

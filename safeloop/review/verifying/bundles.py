@@ -15,7 +15,7 @@ from safeloop.ledger import Row, visible
 from safeloop.ledger.trust import Trust
 from safeloop.review.attesting.attestation import FRAME, OUTPUT, SUMS, Digests
 from safeloop.review.record import Record
-from safeloop.review.releasing.bundle import CHECKPOINT, PROOF, RECEIPTS, receipt_name
+from safeloop.review.releasing.bundle import CHECKPOINT, RECEIPTS, receipt_name
 from safeloop.review.releasing.gate import Verdict, decide, judge_attestations
 from safeloop.review.releasing.policy import ReleasePolicy, parse_policy, read_canonical
 from safeloop.review.verifying.contents import (
@@ -32,6 +32,7 @@ from safeloop.review.verifying.receipts import Receipted, open_receipt
 from safeloop.review.verifying.stories import Story, story_of
 from safeloop.review.verifying.verification import Findings, Verification
 from safeloop.review.witnesses import SignedHead, open_head
+from safeloop.spec.released import PROOF
 
 
 def verify_bundle(files: Files, trust: Trust, now: datetime, kept: Sequence[str] = ()) -> Verification:

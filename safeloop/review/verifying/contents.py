@@ -9,9 +9,10 @@ from safeloop.errors import VerificationError
 from safeloop.ledger import Row, visible
 from safeloop.review.attesting.attestation import FRAME, OUTPUT, SUMS
 from safeloop.review.attesting.sums import parse_sums
-from safeloop.review.releasing.bundle import CHECKPOINT, PROOF, receipt_name, require_plain_names, statement_files
+from safeloop.review.releasing.bundle import CHECKPOINT, receipt_name, require_plain_names, statement_files
 from safeloop.review.verifying.stories import Story
 from safeloop.review.verifying.verification import Findings
+from safeloop.spec.released import PROOF
 
 NOT_IT = "use nothing of this folder; release it again, where the ledger is: safeloop release SESSION --to DIR"
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from safeloop.errors import VerificationError
 from safeloop.ledger import visible
 from safeloop.review.attesting.attestation import FRAME, OUTPUT
-from safeloop.review.releasing.bundle import PROOF
 from safeloop.review.verifying.contents import NOT_IT, BundleFile
 from safeloop.review.verifying.verification import WHAT_IT_CAN_BE
+from safeloop.spec.released import PROOF
 
 MAX_DOCUMENT_BYTES = 1_000_000
 MAX_PROOF_BYTES = 64_000_000  # of statements, receipts and sums together

@@ -25,6 +25,7 @@ from mcp.shared.message import SessionMessage
 from safeloop.ledger.visible import visible
 from safeloop.tools.mcp.guard import Fault, Streams
 from safeloop.tools.mcp.servers import Server, Supply
+from safeloop.tools.removing import remove_tree
 from safeloop.tools.sandbox import Bubblewrap, Fenced, Limits, More, Places
 from safeloop.tools.sandbox.bwrap import SEARCHED
 
@@ -78,9 +79,7 @@ def running(
         OSError: It cannot be started.
         ToolError: Its sandbox cannot be made.
     """
-    with tempfile.TemporaryDirectory(prefix="safeloop-mcp-", ignore_cleanup_errors=True) as made:
-        scratch = Path(made, "scratch")
-        scratch.mkdir()
+    with _scratch() as scratch:
         if sandbox is None:
             with _started(Running(_popen(_unfenced(server), (), dict(supply.environment), scratch), None)) as started:
                 yield started
@@ -95,6 +94,17 @@ def running(
                 raise
             with _started(Running(process, fenced)) as started:
                 yield started
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    made = Path(tempfile.mkdtemp(prefix="safeloop-mcp-"))
+    try:
+        (made / "scratch").mkdir()
+        yield made / "scratch"
+    finally:
+        with suppress(OSError):  # what a server without a sandbox has left behind may still write there
+            remove_tree(made)
 
 
 def _unfenced(server: Server) -> tuple[str, ...]:

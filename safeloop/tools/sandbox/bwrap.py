@@ -32,7 +32,7 @@ from safeloop.tools.sandbox.watching import DiskWatch, Watch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from safeloop.tools.sandbox.limits import Execution, Limits, Places
+    from safeloop.tools.sandbox.limits import Environment, Execution, Limits, Places
 
 SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where our own programs are looked for: never in the caller's PATH."""
@@ -57,7 +57,7 @@ class More:
     """
 
     folders: tuple[Path, ...] = ()
-    environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    environment: Environment = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +100,16 @@ class Bubblewrap:
         """How this backend is called."""
         return "bwrap"
 
-    def run(self, command: Sequence[str], stdin: bytes, places: Places, limits: Limits) -> Execution:
+    def run(
+        self, command: Sequence[str], stdin: bytes, places: Places, limits: Limits, environment: Environment = ()
+    ) -> Execution:
         """Run a program to its end, or end it and everything that it started.
 
         Raises:
             ToolError: The sandbox could not be made; the program has not run.
         """
         try:
-            with self.fenced(command, places, limits) as fenced:
+            with self.fenced(command, places, limits, More(environment=environment)) as fenced:
                 return _run(fenced, stdin, limits)
         except OSError as error:
             raise ToolError(f"the sandbox could not be made: {visible(str(error), 500)}") from error

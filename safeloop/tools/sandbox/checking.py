@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safeloop.ledger.visible import visible
 from safeloop.spec import Ran, Run
 from safeloop.tools.clean import ToolError
+from safeloop.tools.removing import temporary_folder
 from safeloop.tools.sandbox.backend import Sandbox, find_sandbox
 from safeloop.tools.sandbox.limits import Ended, Execution, Limits, Places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from safeloop.spec import Criterion
 
 CHECK_LIMITS = Limits(time_s=60.0)
 _TOLD = 1_000  # bytes of what a program wrote
+# What is judged does not judge: `python3 -m json.tool` is Python's own (from 3.11 on), whatever is staged as json.
+_ENVIRONMENT = (("PYTHONSAFEPATH", "1"),)
 
 
 def check_runner(criteria: Iterable[Criterion], workspace: Path | None) -> Run | None:
@@ -49,14 +51,14 @@ def runner_in(sandbox: Sandbox, workspace: Path | None, limits: Limits = CHECK_L
 
     def run(command: tuple[str, ...], files: Mapping[str, bytes]) -> Ran:
         try:
-            with tempfile.TemporaryDirectory(prefix="safeloop-check-") as made:
-                staging = Path(made, "staging")
+            with temporary_folder("safeloop-check-") as made:
+                staging = made / "staging"
                 staging.mkdir()
                 for name, data in files.items():
                     path = staging / name
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_bytes(data)
-                return _judged(sandbox.run(command, b"", Places(staging, workspace), limits))
+                return _judged(sandbox.run(command, b"", Places(staging, workspace), limits, _ENVIRONMENT))
         except (ToolError, OSError) as error:
             return Ran(passed=False, said=visible(f"it could not be run: {error}", _TOLD))
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from safeloop.tools.sandbox.limits import Execution, Limits, Places
+    from safeloop.tools.sandbox.limits import Environment, Execution, Limits, Places
 
 IMAGE = "python:3-slim"
 _OWN_FAILURE = 125  # of the client or the engine; the program has not run
@@ -48,7 +48,9 @@ class Docker:
         """How this backend is called."""
         return "docker"
 
-    def run(self, command: Sequence[str], stdin: bytes, places: Places, limits: Limits) -> Execution:
+    def run(
+        self, command: Sequence[str], stdin: bytes, places: Places, limits: Limits, environment: Environment = ()
+    ) -> Execution:
         """Run a program to its end, or end it and everything that it started.
 
         Raises:
@@ -59,7 +61,8 @@ class Docker:
             places = places.resolved()
             if os.geteuid() == 0:
                 give_to(places.staging, PROGRAM_USER)
-            argv = [str(self.program), *docker_arguments(container, self.image, command, places, limits)]
+            told = docker_arguments(container, self.image, command, places, limits, environment)
+            argv = [str(self.program), *told]
             disk = DiskWatch(places.staging, limits.disk_bytes)
             started = Started(argv, stdin, _remover(self.program, container), lambda _: _watched(disk))
             execution, _ = supervise(started, limits.time_s, limits.output_bytes)
@@ -72,7 +75,7 @@ class Docker:
 
 
 def docker_arguments(
-    container: str, image: str, command: Sequence[str], places: Places, limits: Limits
+    container: str, image: str, command: Sequence[str], places: Places, limits: Limits, environment: Environment = ()
 ) -> list[str]:
     """Return the client's arguments for one program.
 
@@ -82,6 +85,7 @@ def docker_arguments(
         command: The program and its arguments.
         places: The host's folders that it sees.
         limits: What it may use.
+        environment: Variables, with their values, beside those that every program has.
     """
     user = PROGRAM_USER if os.geteuid() == 0 else os.geteuid()
     group = PROGRAM_USER if os.geteuid() == 0 else os.getegid()
@@ -94,6 +98,7 @@ def docker_arguments(
         f"--tmpfs=/tmp:rw,noexec,nosuid,nodev,mode=1777,{size}", f"--user={user}:{group}",
         f"--ulimit=fsize={limits.file_bytes}", f"--ulimit=nofile={limits.open_files}", "--ulimit=core=0",
         "--log-driver=none", f"--workdir={STAGING}", "--env=HOME=/tmp", "--env=TMPDIR=/tmp", "--env=LANG=C.UTF-8",
+        *(f"--env={name}={value}" for name, value in environment),
         f"--mount={_mount(places.staging, STAGING)}",
     ]
     if places.workspace is not None:

@@ -9,6 +9,9 @@ from pathlib import Path
 WORKSPACE, STAGING = "/workspace", "/staging"
 """Where a program finds its folders, wherever they are outside."""
 
+Environment = tuple[tuple[str, str], ...]
+"""Variables of a program, with their values."""
+
 PROGRAM_USER = 65_533
 """User and group of a program that root starts: of the range that distributions give to nobody (65520 to 65533)."""
 

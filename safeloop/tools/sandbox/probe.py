@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import secrets
 import socket
-import tempfile
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from safeloop.ledger.visible import visible
 from safeloop.tools.clean import ToolError
+from safeloop.tools.removing import temporary_folder
 from safeloop.tools.sandbox.limits import Ended, Limits, Places
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ _SECRETS = {"SSH_AUTH_SOCK", "SAFELOOP_KEYS", "ANTHROPIC_API_KEY"}
 def fault_of(sandbox: Sandbox) -> str | None:
     """Say why a sandbox cannot be offered on this machine, or None if it holds; the answer is kept for this process."""
     try:
-        with tempfile.TemporaryDirectory(prefix="safeloop-probe-") as made:
-            return _tried(sandbox, Path(made))
+        with temporary_folder("safeloop-probe-") as made:
+            return _tried(sandbox, made)
     except (ToolError, OSError) as error:
         return visible(str(error), 500)
 

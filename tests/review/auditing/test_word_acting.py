@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from safeloop.ledger import encode
 from safeloop.ledger.rows import timestamp
-from tests.review.auditing.loops import ALICE, Book, Loop, judged, trust_in
+from tests.review.auditing.loops import ALICE, BOB, Book, Loop, judged, trust_in
 
 DELETE = ("delete_page", "destructive")
 
@@ -75,7 +77,7 @@ def test_a_granted_call_may_run_once() -> None:
     assert judged(book) == [("approval", 9, "delete_page ran without an approval")]
 
 
-@pytest.mark.parametrize(("until_s", "ms", "is_late"), [(1, 0, False), (0, 0, True), (-20, 21_000, False), (-20, 9, True)])
+@pytest.mark.parametrize(("until_s", "ms", "is_late"), [(1, 0, False), (0, 0, True), (0.5, 600, False), (0.5, 400, True), (-20, 9, True)])
 def test_a_grant_holds_until_it_expires_and_a_run_that_began_before_may_end(
     until_s: float, ms: int, is_late: bool
 ) -> None:
@@ -85,6 +87,65 @@ def test_a_grant_holds_until_it_expires_and_a_run_that_began_before_may_end(
     loop.act(*DELETE, ms=ms)
     words = f"delete_page ran after the approval in row 6 had expired at {expires}"
     assert judged(book) == [("approval", 7, words)] * is_late
+
+
+@pytest.mark.parametrize(("began_s", "is_early"), [(0, False), (-1, False), (-1.001, True), (-3600, True)])
+def test_a_run_did_not_begin_before_its_grant_was_recorded_but_for_a_second_of_a_clock_that_is_set(
+    began_s: float, is_early: bool
+) -> None:
+    book = Book()
+    loop = deleting(book).approve()
+    at = loop.last.at
+    book.now += timedelta(seconds=began_s - 1)
+    loop.act(*DELETE, ms=0)
+    words = f"delete_page ran before the approval in row 6 was recorded at {at}"
+    assert judged(book) == [("approval", 7, words)] * is_early
+
+
+AGAIN = "delete_page ran on the approval in row {row}, which a run before may have used: each is for one"
+
+
+def test_a_grant_that_was_given_while_its_session_waited_is_for_the_next_resumption_only() -> None:
+    book = Book()
+    loop = deleting(book).end("suspended").approve().resume()
+    again = Book()
+    deleting(again).end("suspended").approve().resume().end("suspended").resume().act(*DELETE)
+    assert judged(again) == [("approval", 11, AGAIN.format(row=7))]
+    loop.act(*DELETE)
+    assert judged(book) == []
+
+
+def test_a_grant_that_was_given_at_a_terminal_is_for_that_process_only() -> None:
+    book = Book()
+    deleting(book).approve().resume().act(*DELETE)
+    assert judged(book) == [("approval", 8, AGAIN.format(row=6))]
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_copy_of_a_grant_is_no_second_one_however_many_were_given_since(others: int) -> None:
+    book = Book()
+    loop = deleting(book).end("suspended").approve()
+    granted = loop.last.data
+    loop.resume().end("suspended")
+    for _ in range(others):
+        loop.approve(by=BOB).resume().end("suspended")
+    loop.row("approval", granted)
+    loop.resume().act(*DELETE)
+    assert judged(book) == [("approval", loop.last.id, AGAIN.format(row=10 if others else 7))]
+
+
+def test_a_copy_beside_a_grant_that_was_not_used_takes_nothing_away() -> None:
+    book = Book()
+    loop = deleting(book).end("suspended").approve()
+    loop.row("approval", loop.last.data)
+    loop.resume().act(*DELETE)
+    assert judged(book) == []
+
+
+def test_a_call_that_is_passed_over_after_its_grant_was_used_is_no_second_run() -> None:
+    book = Book()
+    deleting(book).approve().resume().act(*DELETE, error="PassedOver", ms=0)
+    assert judged(book) == []
 
 
 @pytest.mark.parametrize("decision", ["refused", "expired"])

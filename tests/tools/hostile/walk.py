@@ -29,7 +29,7 @@ from tests.tools.test_contained import swapping
 EVERY_TOOL = ("list_files", "read_file", "search_files", "write_file", "edit_file", "fetch_url", "run_python", "run_command")
 LIMITS = Limits(
     time_s=1.0, memory_bytes=128 << 20, processes=40, temporary_bytes=8_000_000, file_bytes=5_000_000,
-    disk_bytes=30_000_000, output_bytes=4_000,
+    disk_bytes=1_000_000_000, output_bytes=4_000,
 )  # fmt: skip
 
 

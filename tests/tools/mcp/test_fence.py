@@ -37,7 +37,7 @@ def scratch() -> Iterator[Path]:
 
 def told(outcome: ToolOutcome) -> dict[str, dict[str, object]]:
     assert outcome.passed, outcome.result
-    found: dict[str, dict[str, object]] = json.loads(outcome.result.partition("\n")[2])
+    found: dict[str, dict[str, object]] = json.loads(outcome.result.partition("\n")[2].partition("\n[cut: ")[0])
     return found
 
 

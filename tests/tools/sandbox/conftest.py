@@ -12,7 +12,7 @@ from safeloop.tools.sandbox.docker import IMAGE
 
 SMALL = Limits(
     time_s=10.0, memory_bytes=256 << 20, processes=40, temporary_bytes=8_000_000, file_bytes=5_000_000,
-    disk_bytes=30_000_000, output_bytes=4_000,
+    disk_bytes=1_000_000_000, output_bytes=4_000,
 )
 
 

@@ -144,7 +144,7 @@ for number in range(200):
     os.unlink(f"/staging/{number}")
 import time; time.sleep(5)
 print("FILLED")
-""")
+""", replace(SMALL, disk_bytes=30_000_000))  # of the file system: what others write counts too
     assert found.ended is Ended.DISK
     assert b"FILLED" not in found.stdout
 

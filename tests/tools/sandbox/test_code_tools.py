@@ -148,6 +148,25 @@ def test_a_command_judges_the_committed_bytes_in_a_folder_of_their_own(inside: I
     assert list(inside.places.staging.iterdir()) == []
 
 
+SHADOWS = {"json/__init__.py": b"", "json/tool.py": b"", "json.py": b"def load(file): return 'fine'"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("python3", "-m", "json.tool", "report.json"),
+        ("python3", "-c", "import json; json.load(open('report.json'))"),
+        ("sh", "-c", "python3 -m json.tool < report.json"),
+    ],
+)
+def test_a_staged_module_takes_no_part_in_the_judgement_on_it(inside: Inside, command: tuple[str, ...]) -> None:
+    run = runner_in(inside.sandbox, None, SMALL)
+    assert run(command, {"report.json": b"{}"}).passed
+    for names in (("json.py",), ("json/__init__.py", "json/tool.py")):
+        shadowed = {name: SHADOWS[name] for name in names}
+        assert not run(command, {"report.json": b"nonsense"} | shadowed).passed
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [
@@ -175,7 +194,7 @@ def test_what_a_runner_says_fits_into_a_detail() -> None:
     class Loud:
         name = "loud"
 
-        def run(self, command: Any, stdin: bytes, places: Places, limits: Limits) -> Execution:
+        def run(self, command: Any, stdin: bytes, places: Places, limits: Limits, environment: Any) -> Execution:
             return Execution(Ended.EXITED, 1, None, b"", b"\x1b[31m" + "é\u202e".encode() * 10_000, 0, 0, 1)
 
     ran = runner_in(Loud(), None)(("x",), {"f": b"x"})

@@ -20,6 +20,7 @@ from safeloop.review.auditing.word.states import Approval, Call, Governed
 from safeloop.spec.dry_run import is_not_run
 
 _READ, _DESTRUCTIVE = "read", "destructive"
+_CLOCK_STEP = timedelta(seconds=1)  # a clock that is set may go back so far, and nobody has cheated
 _SHARED = ("turn", "tool", "permission", "arguments")
 
 
@@ -34,10 +35,15 @@ def begin(session: Governed, row: Row, *, is_whole: bool) -> Iterator[Finding]:
 
 
 def decide(session: Governed, row: Row, trust: Trust) -> None:
-    """Take in an `approval` row; whether it was one is asked when its call runs."""
-    data = row.data
+    """Take in an `approval` row; whether it was one is asked when its call runs. A copy of a grant is none."""
+    data, before = row.data, session.approvals.get(row.data["call"])
+    stated = () if before is None else before.stated
+    is_grant, statement = data["decision"] == GRANTED, data["statement"]
+    if is_grant and statement in stated:
+        return
     session.approvals[data["call"]] = Approval(
-        row.id, data["decision"], data["expires_at"] or "", _fault(row, trust) if data["decision"] == GRANTED else ""
+        row.id, row.at, data["decision"], data["expires_at"] or "", _fault(row, trust) if is_grant else "",
+        stated if statement is None else (*stated, statement),
     )
 
 
@@ -70,7 +76,7 @@ def outcome(session: Governed, row: Row, *, is_whole: bool) -> Iterator[Finding]
         wrong = [name for name, one, other in zip(_SHARED, call.facts, _facts(row), strict=True) if one != other]
         yield about(row, Rule.CALL, f"{tool} ran with another {', '.join(wrong)} than its call row states")
     if pinned == _DESTRUCTIVE and not (may_not_have_run and approval is not None and approval.decision != GRANTED):
-        words = _unapproved(row, approval)
+        words = _unapproved(row, approval) or ("" if may_not_have_run else _misused(session, row, approval))
         if words:
             yield about(row, Rule.APPROVAL, f"{tool} ran {words}")
 
@@ -111,6 +117,18 @@ def _unapproved(row: Row, approval: Approval | None) -> str:
     late = datetime.fromisoformat(row.at) - datetime.fromisoformat(approval.expires_at)
     if late > timedelta(milliseconds=row.data["execution_time_ms"]):
         return f"after the approval in row {approval.row} had expired at {approval.expires_at}"
+    return ""
+
+
+def _misused(session: Governed, row: Row, approval: Approval | None) -> str:
+    """Say why a grant was not for this run: an earlier one may have used it, or this began before it was given."""
+    if approval is None:
+        return ""
+    if approval.row < session.unused_from:
+        return f"on the approval in row {approval.row}, which a run before may have used: each is for one"
+    began = datetime.fromisoformat(row.at) - timedelta(milliseconds=row.data["execution_time_ms"])
+    if datetime.fromisoformat(approval.at) - began > _CLOCK_STEP:
+        return f"before the approval in row {approval.row} was recorded at {approval.at}"
     return ""
 
 

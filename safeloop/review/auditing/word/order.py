@@ -27,7 +27,7 @@ def move(session: Governed, row: Row) -> Iterator[Finding]:
     if wrong is not None:
         yield about(row, *wrong)
     if row.kind == "resume":
-        session.suspended = 0
+        session.unused_from, session.suspended = session.suspended or row.id, 0
     elif row.kind == "breach":
         session.breach = session.breach or row.id
 

@@ -68,12 +68,18 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A decision about a call: when a grant expires, or why it is none."""
+    """A decision about a call: when a grant was recorded and expires, or why it is none.
+
+    Attributes:
+        stated: The statements of this decision and of those about the same call before it.
+    """
 
     row: int
+    at: str
     decision: str
     expires_at: str
     fault: str
+    stated: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -100,6 +106,7 @@ class Governed:
         failed_check: The last `check` row that did not pass, of what is no criterion; 0 if all did.
         breach: The `breach` row; 0 if there is none.
         suspended: The `close` row that suspended it; 0 while it runs.
+        unused_from: Decisions in rows before this one are for runs before the last `resume`.
         is_dry_run: It was opened as one.
     """
 
@@ -124,6 +131,7 @@ class Governed:
     failed_check: int = 0
     breach: int = 0
     suspended: int = 0
+    unused_from: int = 0
     is_dry_run: bool = False
 
 
