@@ -97,7 +97,7 @@ def offered(server: str, told: Told) -> Offered:
     try:
         parameters = _checked(told.schema)
         if told.description:
-            parameters["description"] = clean(told.description, limit=_LONGEST_DESCRIPTION)
+            parameters["description"] = clean(told.description, limit=_LONGEST_DESCRIPTION).text
         size = len(canonical(parameters))
         if size > LONGEST_SCHEMA:
             raise ValueError(f"it has {size} bytes, more than {LONGEST_SCHEMA}")
@@ -143,7 +143,7 @@ def _copied(value: Any, level: int) -> Any:
 
 def _entry(key: str, value: Any, level: int) -> Any:
     if key in _NOTES and isinstance(value, str):
-        return clean(value, limit=_LONGEST_NOTE)
+        return clean(value, limit=_LONGEST_NOTE).text
     if key in ("$ref", "$dynamicRef") and not (isinstance(value, str) and value.startswith("#")):
         raise ValueError("it refers to what is outside of it")
     return _copied(value, level + 1)
