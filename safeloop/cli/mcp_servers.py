@@ -16,6 +16,8 @@ from safeloop.tools import ToolRegistry
 from safeloop.tools.mcp import UNSANDBOXED, Server, Wanted, parse_servers, supply_of
 from safeloop.tools.sandbox import Bubblewrap, SandboxMissing, find_sandbox
 
+_INSTALL = "apt-get install bubblewrap util-linux"
+
 
 def operator_servers(settings: Settings, ledger: Ledger) -> tuple[Server, ...]:
     """Return the operator's MCP servers; none where no file is set.
@@ -61,11 +63,11 @@ def _bubblewrap() -> Bubblewrap:
         found = find_sandbox()
     except SandboxMissing as error:
         raise SettingError(
-            f"an MCP server runs in a sandbox: {error.message}", hint=f"{error.hint}; {otherwise}"
+            f"an MCP server runs in a sandbox: {error.message}", hint=f"{_INSTALL}; {otherwise}"
         ) from None
     if not isinstance(found, Bubblewrap):
         raise SettingError(
             f"an MCP server runs in the sandbox bwrap, and here only {found.name} holds",
-            hint=f"apt-get install bubblewrap util-linux; {otherwise}",
+            hint=f"{_INSTALL}; {otherwise}",
         )
     return found

@@ -103,7 +103,8 @@ def _check_names(grant: ToolGrant, own: ToolRegistry, servers: Iterable[Server],
                 hint=f"there are {', '.join(permissions)}; more with --tools package.module:registry, or by MCP",
             )
         if permissions[name].value not in grant.permissions:
-            said = f'; if it does less, name it "{name}:read" or "{name}:write"' if name.startswith(prefixes) else ""
+            bare = name.partition(":")[0]
+            said = f'; if it does less, name it "{bare}:read" or "{bare}:write"' if name.startswith(prefixes) else ""
             raise SettingError(
                 f"the spec names the tool {name} and does not grant its permission, {permissions[name].value}",
                 hint=f'add "{permissions[name].value}" to permissions under [tools], or leave {name} out{said}',

@@ -199,7 +199,8 @@ class Connection:
         if first is None:
             reason = f"it did not answer within {START_S:g} s"
         elif isinstance(first, OSError) and first.strerror:
-            reason = first.strerror.lower()
+            named = "" if first.filename is None else f": {visible(str(first.filename))}"
+            reason = f"{first.strerror.lower()}{named}"
         elif isinstance(first, ToolError):
             reason = first.message
         else:

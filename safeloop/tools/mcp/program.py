@@ -7,6 +7,7 @@ keeps a line of any length.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -39,6 +40,7 @@ _CHUNK = 1 << 16
 _TOLD = 4_000  # bytes of standard error, the last ones
 _LOOK_S = 0.5
 _GRACE_S = 1.0
+_ID = re.compile(rb'"id"\s*:\s*([0-9]{1,15})\b')  # our own ids are numbers
 
 
 @dataclass(slots=True)
@@ -194,10 +196,15 @@ async def _hear(program: Running, inner: MemoryObjectSendStream[SessionMessage |
 
 
 def _message(line: bytes) -> SessionMessage | Exception:
+    """Read a line; one that answers a request and cannot be read is an error of that request, and not waited for."""
     try:
         return SessionMessage(types.jsonrpc_message_adapter.validate_json(line, by_name=False))
     except (ValueError, RecursionError) as error:
-        return error
+        answered = _ID.search(line)
+        if answered is None:
+            return error
+        unreadable = types.ErrorData(code=types.PARSE_ERROR, message="its answer cannot be read")
+        return SessionMessage(types.JSONRPCError(jsonrpc="2.0", id=int(answered[1]), error=unreadable))
 
 
 async def _speak(program: Running, outer: MemoryObjectReceiveStream[SessionMessage]) -> None:

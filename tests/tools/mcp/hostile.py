@@ -12,6 +12,11 @@ SCHEMA = {"type": "object", "properties": {"word": {"type": "string"}}, "require
 MODERN = {"resultType": "complete", "ttlMs": 0, "cacheScope": "public"}
 TOOL = {"name": "echo", "description": "Repeat a word.", "inputSchema": SCHEMA}
 
+UNREADABLE = {
+    "half an emoji": '{"content": [{"type": "text", "text": "\\ud83d"}]}', "a list": "[1]", "no JSON": "{,}",
+    "too deep": '{"content": [], "structuredContent": ' + '{"a": ' * 5_000 + "1" + "}" * 5_000 + "}",
+}
+
 
 def say(message):
     text = message if isinstance(message, str) else json.dumps(message)
@@ -85,6 +90,8 @@ def call(request):
         return answer(request, text(json.dumps([("result" in each, each.get("error", {}).get("message")) for each in got])))
     if HOW == "refuses":
         return say({"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32000, "message": "no\x1b[2J " + "y" * 5000}})
+    if HOW in UNREADABLE:
+        return say(f'{{"jsonrpc": "2.0", "id": {request["id"]}, "result": {UNREADABLE[HOW]}}}')
     if HOW == "nonsense":
         return answer(request, {"content": "not a list"})
     if HOW == "explodes":  # its output schema has a pattern that never ends on this

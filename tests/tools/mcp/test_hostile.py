@@ -93,6 +93,16 @@ def test_an_answer_that_is_none_is_a_structured_error() -> None:
     }
 
 
+@pytest.mark.parametrize("how", ["half an emoji", "a list", "too deep", "no JSON"])
+def test_an_answer_that_cannot_be_read_is_told_at_once_and_not_waited_for(how: str) -> None:
+    before = time.monotonic()
+    with held(hostile(how)) as registry:
+        outcome = called(registry, "bad__echo", word="hi")
+    assert outcome.error is not None and outcome.error["class"] == "ServerRefused", outcome
+    assert "its answer cannot be read" in outcome.error["message"]
+    assert time.monotonic() - before < 10
+
+
 def test_a_server_s_own_pattern_is_never_run_on_its_own_answer() -> None:
     before = time.monotonic()
     with held(hostile("explodes")) as registry:
