@@ -68,7 +68,8 @@ def spoil(victim: Victim, rows: list[Sealed], name: str, at: int, other: int) ->
         return
     body, signature = rows[at]
     if name == "flip":
-        rows[at] = (body[:-9] + bytes([body[-9] ^ 1]) + body[-8:], signature)
+        place = max(0, len(body) - 9)  # of what is left of a body that was spoilt before
+        rows[at] = (body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :], signature)
     elif name == "forge":
         rows[at] = (body, bytes(64))
     elif name == "delete":
