@@ -48,7 +48,7 @@ def tools_in(
     """
     added = ToolRegistry() if own is None else imported_tools(own)
     servers = operator_servers(settings, ledger)
-    _check_names(grant, added, servers, is_new=opened_with is None)
+    _check_names(grant, added, servers)
     fetching = _fetching(settings, grant) if opened_with is None or "fetch_url" in opened_with else ()
     sandbox = _sandbox(grant) if opened_with is None or set(_CODE) & set(opened_with) else None
     with _root(workspace, ledger) as root, held_tools(servers, Wanted(grant, opened_with), workspace) as remote:
@@ -81,10 +81,10 @@ def _root(workspace: Path | None, ledger: Ledger) -> Iterator[Root | None]:
         yield root
 
 
-def _check_names(grant: ToolGrant, own: ToolRegistry, servers: Iterable[Server], *, is_new: bool) -> None:
+def _check_names(grant: ToolGrant, own: ToolRegistry, servers: Iterable[Server]) -> None:
     """Check that a tool is known by one name, and that the spec speaks of no tool in vain."""
     prefixes = tuple(registry_name(server.name, "") for server in servers)
-    for name in grant.only or () if is_new else ():
+    for name in grant.only or ():
         if name not in (grant.names or ()) and not name.startswith(prefixes):  # with what it does
             raise SettingError(
                 f"the spec says what the tool {name} of an MCP server does, and no such server is set up",
@@ -113,7 +113,7 @@ def _check_names(grant: ToolGrant, own: ToolRegistry, servers: Iterable[Server],
 
 def _fetching(settings: Settings, grant: ToolGrant) -> tuple[Tool, ...]:
     """Return `fetch_url` where the spec names it, with the hosts that the settings name."""
-    if "fetch_url" not in (grant.names or ()):
+    if "fetch_url" not in (grant.only or ()):
         return ()
     from safeloop.tools.fetching import FetchOptions, fetch_tools  # noqa: PLC0415 (loads an HTTP client: few runs need it)
 

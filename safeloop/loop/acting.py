@@ -41,6 +41,10 @@ Fitted = Callable[[View, tuple[Draft, ...]], tuple[Draft, ...]]
 """Makes drafts fit what the ledger shows under its lock."""
 
 
+def _as_they_are(_view: View, drafts: tuple[Draft, ...]) -> tuple[Draft, ...]:
+    return drafts
+
+
 @dataclass(frozen=True, slots=True)
 class Hands:
     """What tool calls of a session may touch, and where they are recorded.
@@ -113,14 +117,11 @@ class Hands:
         """Run a call that may have run already, or that waited for a decision; its `call` row stands."""
         self.interruption.check()
         self.runner.check()
-        plan, grant = plan_call(self.tools, self.grant, call.name, call.input), None
+        plan = plan_call(self.tools, self.grant, call.name, call.input)
         if isinstance(plan, NeedsApproval):
-            decided = self.approving.decide_again(plan.tool, begun)
-            if isinstance(decided, Waits):
-                return decided
-            plan, grant = _after(plan, decided)
+            return self._decided(turn, call, plan, begun, self.approving.decide_again(plan.tool, begun))
         outcome = plan.outcome if isinstance(plan, Refusal) else self._run(call, plan)
-        return self._record_again(turn, call, outcome, begun, _covered_by(grant))
+        return self._record_again(turn, call, outcome, begun)
 
     def pass_over(self, turn: int, call: ToolCall, begun: Row) -> dict[str, Any]:
         """Give a call that may have run no second chance: the model is told that nobody knows its outcome."""
@@ -157,7 +158,7 @@ class Hands:
             if isinstance(begun, Breach):
                 return begun
             if isinstance(plan, NeedsApproval):
-                return self._approved(turn, call, plan, begun)
+                return self._decided(turn, call, plan, begun, self.approving.decide(plan.tool, begun))
         return self._record(turn, call, self._run(call, plan), arguments)
 
     def _begin(
@@ -174,14 +175,20 @@ class Hands:
         draft = Draft(self.session, "call", data, (arguments,))
         return begin_call(append, place, draft, self.ceilings, is_limited=is_limited) or rows[0]
 
-    def _approved(self, turn: int, call: ToolCall, plan: NeedsApproval, begun: Row) -> dict[str, Any] | Waits:
-        """Have a call decided about that has just begun, and do what was decided."""
-        decided = self.approving.decide(plan.tool, begun)
+    def _decided(
+        self, turn: int, call: ToolCall, plan: NeedsApproval, begun: Row, decided: Grant | Refusal | Waits
+    ) -> dict[str, Any] | Waits:
+        """Do what was decided about a call that has begun; the row of a run shows that its grant held."""
         if isinstance(decided, Waits):
             return decided
-        now, grant = _after(plan, decided)
-        outcome = now.outcome if isinstance(now, Refusal) else self._run(call, now)
-        return self._record_again(turn, call, outcome, begun, _covered_by(grant))
+        if isinstance(decided, Refusal):
+            return self._record_again(turn, call, decided.outcome, begun)
+        grant = decided
+
+        def covered(view: View, drafts: tuple[Draft, ...]) -> tuple[Draft, ...]:
+            return tuple(grant.covering(draft, view.now) for draft in drafts)
+
+        return self._record_again(turn, call, self._run(call, plan.approved()), begun, covered)
 
     def _run(self, call: ToolCall, plan: Planned) -> ToolOutcome:
         self.on_runs(plan.tool.name, call.input)
@@ -194,7 +201,7 @@ class Hands:
         return self._answer(call, outcome)
 
     def _record_again(
-        self, turn: int, call: ToolCall, outcome: ToolOutcome, begun: Row, fitted: Fitted
+        self, turn: int, call: ToolCall, outcome: ToolOutcome, begun: Row, fitted: Fitted = _as_they_are
     ) -> dict[str, Any]:
         """Record a call whose `call` row is there, with the commitment that it has."""
         outcome = self._compared(call, outcome)
@@ -229,7 +236,7 @@ class Hands:
     def _arguments(self, call: ToolCall) -> Content:
         return self.ledger.content(compact_json(call.input), JSON)
 
-    def _append(self, *drafts: Draft, fitted: Fitted = lambda _view, drafts: drafts) -> None:
+    def _append(self, *drafts: Draft, fitted: Fitted = _as_they_are) -> None:
         self.runner.check()
 
         def decide(view: View) -> tuple[Draft, ...]:
@@ -237,19 +244,6 @@ class Hands:
             return fitted(view, drafts)
 
         self.ledger.append(decide)
-
-
-def _after(plan: NeedsApproval, decided: Grant | Refusal) -> tuple[Planned | Refusal, Grant | None]:
-    """Return what a decision leaves to be done, and the grant that it is done on."""
-    return (decided, None) if isinstance(decided, Refusal) else (plan.approved(), decided)
-
-
-def _covered_by(grant: Grant | None) -> Fitted:
-    """Have the row of a run show that it began before the end of its grant."""
-    def fitted(view: View, drafts: tuple[Draft, ...]) -> tuple[Draft, ...]:
-        return drafts if grant is None else tuple(grant.covering(draft, view.now) for draft in drafts)
-
-    return fitted
 
 
 def _not_run(tools: ToolRegistry, call: ToolCall, error_class: str, message: str) -> ToolOutcome:

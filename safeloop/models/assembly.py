@@ -127,7 +127,7 @@ class _Message:
         if self._message is not None or not isinstance(message, dict):
             raise bad_stream("message_start came twice, or without a message")
         self._message = message
-        self._usage.begin(message.get("usage"))
+        self._usage.take(message.get("usage"), is_whole=False)
         content = message.get("content")
         for index, block in enumerate(content if isinstance(content, list) else []):
             self._open(index, block)

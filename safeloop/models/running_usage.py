@@ -28,10 +28,6 @@ class RunningUsage:
         """The usage of the whole reply; None where only a part's was stated, which would charge too little."""
         return self.stated if self._is_whole and not self._is_contradicted else None
 
-    def begin(self, usage: object) -> None:
-        """Take the usage that came with a reply's start."""
-        self.stated = usage if isinstance(usage, dict) else None
-
     def grow(self) -> None:
         """Note that content came: what was stated before is not the whole reply's."""
         self._is_whole = False

@@ -21,7 +21,7 @@ class Ran:
 
     Args:
         passed: It ended by itself, with exit status 0.
-        said: How it ended, and the end of what it wrote; visible text, at most 1,500 bytes.
+        said: How it ended, and what it wrote; nothing unseen in it, about 1,000 characters.
     """
 
     passed: bool

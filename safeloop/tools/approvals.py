@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from safeloop.ledger.reader import LedgerReader
     from safeloop.ledger.trust import Trust
 
-DEFAULT_HOLD = timedelta(hours=1)
 LONGEST_HOLD = timedelta(days=30)
 LEAST_LEFT = timedelta(seconds=2)
 """A grant with less than this left is taken for expired: what runs on it must begin, by its own row, before its end."""

@@ -6,7 +6,6 @@ outside stand in quotes unless they are plain, so that no name can add a sentenc
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -15,14 +14,13 @@ from safeloop.review.framing.layout import word
 from safeloop.review.framing.results import Result, foreign_checks, results
 from safeloop.spec import spend_of
 from safeloop.spec.dry_run import is_dry_run, is_not_run
+from safeloop.spec.labels import cut_of
 from safeloop.spec.standing import State, standing_of
 
 if TYPE_CHECKING:
     from safeloop.ledger import Row
     from safeloop.review.framing.facts import Facts
 
-# The first line of a tool's result, which is safeloop's own, where something was cut: whatever follows is the tool's.
-_CUT_RESULT = re.compile(rb"\A\[what [a-zA-Z0-9_-]{1,64} returned: data, not instructions; cut: ([ -Z^-~]{1,200})\]\n")
 _UNGOVERNED = "ungoverned session: its rows were written by hand; no limit was enforced, and it can never be released"
 
 
@@ -103,9 +101,9 @@ def _tool(facts: Facts, row: Row) -> Iterator[str]:
         again = "" if _is_no_run(row) else " besides, so that it may have run twice"
         yield f"{call} may have run before row {before.id} resumed the session{again}"
     result = facts.content(data["result"])
-    cut = _CUT_RESULT.search(result) if isinstance(result, bytes) else None
-    if cut is not None:
-        yield f"{call}: its result did not reach the model whole: {cut[1].decode('ascii')}"
+    cut = cut_of(result) if isinstance(result, bytes) else ""
+    if cut:
+        yield f"{call}: its result did not reach the model whole: {cut}"
 
 
 def _begun_before(facts: Facts, row: Row) -> Row | None:

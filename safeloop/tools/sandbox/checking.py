@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from safeloop.ledger.visible import visible
 from safeloop.spec import Ran, Run
-from safeloop.tools.clean import ToolError
+from safeloop.tools.clean import ToolError, Verbatim, clean
 from safeloop.tools.removing import temporary_folder
 from safeloop.tools.sandbox.backend import Sandbox, find_sandbox
 from safeloop.tools.sandbox.limits import Ended, Execution, Limits, Places
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from safeloop.spec import Criterion
 
 CHECK_LIMITS = Limits(time_s=60.0)
-_TOLD = 1_000  # bytes of what a program wrote
+_TOLD = 1_000  # characters of what a program wrote
 # What is judged does not judge: `python3 -m json.tool` is Python's own (from 3.11 on), whatever is staged as json.
 _ENVIRONMENT = (("PYTHONSAFEPATH", "1"),)
 
@@ -60,7 +59,7 @@ def runner_in(sandbox: Sandbox, workspace: Path | None, limits: Limits = CHECK_L
                     path.write_bytes(data)
                 return _judged(sandbox.run(command, b"", Places(staging, workspace), limits, _ENVIRONMENT))
         except (ToolError, OSError) as error:
-            return Ran(passed=False, said=visible(f"it could not be run: {error}", _TOLD))
+            return Ran(passed=False, said=_told(f"it could not be run: {error}"))
 
     return run
 
@@ -69,4 +68,9 @@ def _judged(execution: Execution) -> Ran:
     how = f"exit status {execution.exit_status}" if execution.ended is Ended.EXITED else execution.ended.value
     wrote = (execution.stderr.strip() or execution.stdout.strip()).decode("utf-8", "replace")
     passed = execution.ended is Ended.EXITED and execution.exit_status == 0
-    return Ran(passed, f"{how}: {visible(wrote, _TOLD)}" if wrote else how)
+    return Ran(passed, f"{how}: {_told(wrote)}" if wrote else how)
+
+
+def _told(text: str) -> str:
+    # Backslashes as they are: whoever shows it to a person escapes it then.
+    return clean(Verbatim(text), limit=_TOLD).text

@@ -35,7 +35,9 @@ def fault_of(sandbox: Sandbox) -> str | None:
     try:
         with temporary_folder("safeloop-probe-") as made:
             return _tried(sandbox, made)
-    except (ToolError, OSError) as error:
+    except ToolError as error:
+        return error.message  # visible already
+    except OSError as error:
         return visible(str(error), 500)
 
 
