@@ -103,10 +103,11 @@ class AgentLoop:
             place.check_workspace(workspace, ledger)
         # Its folder whole: the session may be gone on with from another one.
         self._job = Job(
-            spec, circuit_breaker, ledger, client, model, max_tokens, tools,
-            None if workspace is None else Path(workspace).absolute(), thinking, allow_estimates, on_event, grace_s,
-            check_max_wait(max_wait_s), sleep_fn, parent, tuple(prices), dry_run, approvals,
-            goal_of(spec, remind_every), run_check,
+            spec=spec, circuit_breaker=circuit_breaker, ledger=ledger, client=client, model=model,
+            max_tokens=max_tokens, tools=tools, thinking=thinking, allow_estimates=allow_estimates, tell=on_event,
+            workspace=None if workspace is None else Path(workspace).absolute(), grace_s=grace_s,
+            max_wait_s=check_max_wait(max_wait_s), sleep_fn=sleep_fn, parent=parent, prices=tuple(prices),
+            is_dry_run=dry_run, approvals=approvals, goal=goal_of(spec, remind_every), run_check=run_check,
         )
 
     @property

@@ -19,7 +19,7 @@ from safeloop.tools import Root, ToolRegistry
 MakeTools = Callable[[Root], ToolRegistry]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """The arguments of an `AgentLoop`, checked; see there."""
 

@@ -31,6 +31,9 @@ def asking(words="hello", **more):
     return {**ASKED, "messages": [{"role": "user", "content": words}], **more}
 
 
+STREAMED = asking(stream=True)
+
+
 def client_of(server, **more):
     return anthropic.Anthropic(api_key="k", base_url=server.url, **more)
 
@@ -77,6 +80,16 @@ def only(ledger, kind, session="s"):
     found = rows(ledger, kind, session=session)
     assert len(found) == 1, f"{len(found)} {kind} rows in {kinds(ledger, session)}"
     return found[0].data
+
+
+def reserved(ledger, at=0):
+    return rows(ledger, "intent")[at].data["reserved_tokens"]
+
+
+def drain(client, **asked):
+    """Read a stream to its end."""
+    for _ in client.messages.create(**{**STREAMED, **asked}):
+        pass
 
 
 def audited(ledger):

@@ -1,22 +1,19 @@
 """Lives of a session that destroys something, each killed without warning at its n-th step: `python -m tests.loop.dying`.
 
-One process forks a child for each life. It reads jobs as lines of JSON: the ledger, the keys, the file that the effects
-go to, and the lives in order, each what it does (`run`, `asked`: run with a person who approves at once, `approve`,
-`resume`) and the step at which it ends, 0 for none. It answers each job with the exit status of each life.
+A job (see `graveyard`) names the ledger, the keys, the file that the effects go to, and the lives in order, each what it
+does (`run`, `asked`: run with a person who approves at once, `approve`, `resume`) and the step at which it ends, 0 for
+none.
 """
 
-import json
-import os
-import signal
-import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from safeloop.errors import LedgerError, NotAttested, Suspended
 from safeloop.ledger import Ledger
 from safeloop.loop.approving import Approvals
 from safeloop.tools import ToolRegistry
-from tests.loop.crashing import LONGEST_S, Steps
+from tests.loop.graveyard import Steps, serve
 from tests.loop.playing import Player, call, loop_of, reply, spec_of
 from tests.loop.reviewing import EVERYTHING, decide, signed
 
@@ -61,24 +58,9 @@ def live(job, deed, last):
             loop_at(ledger, job["effects"], steps.take, ask=signed if deed == "asked" else None).run("do it")
 
 
-def main():
-    for line in sys.stdin:
-        job = json.loads(line)
-        os.environ["SAFELOOP_KEYS"] = job["keys"]
-        statuses = []
-        for deed, last in job["lives"]:
-            child = os.fork()
-            if child == 0:
-                signal.alarm(LONGEST_S)
-                try:
-                    live(job, deed, last)
-                except BaseException as error:  # noqa: BLE001 - the test is told
-                    print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-                    os._exit(1)
-                os._exit(0)
-            statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-        print(json.dumps(statuses), flush=True)
+def lives_of(job):
+    return [partial(live, job, deed, last) for deed, last in job["lives"]]
 
 
 if __name__ == "__main__":
-    main()
+    serve(lives_of)

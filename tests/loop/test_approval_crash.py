@@ -1,10 +1,6 @@
 """kill -9 between any two steps of an approved call: it runs once, on a grant of its own, or not at all."""
 
-import json
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from datetime import timedelta
@@ -18,6 +14,7 @@ from safeloop.ledger.approval import parse_statement
 from safeloop.ledger.trust import load_trust
 from safeloop.tools.approvals import Signed, record
 from tests.loop.dying import loop_at
+from tests.loop.graveyard import opened
 from tests.loop.playing import kinds, only, rows_of
 from tests.loop.reviewing import ALICE, BOB, decide, found, pin
 
@@ -27,13 +24,8 @@ MOST_STEPS = 60
 
 @pytest.fixture(scope="module")
 def graveyard():
-    unmeasured = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.loop.dying"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
-        env=unmeasured,
-    ) as process:
+    with opened("tests.loop.dying") as process:
         yield process
-        process.stdin.close()
 
 
 @pytest.fixture
@@ -43,10 +35,8 @@ def lives(graveyard, tmp_path, keys):
         effects.touch()
         Ledger(path, keys=keys).close()
         pin(keys, ALICE, BOB)
-        job = {"path": str(path), "keys": str(keys), "effects": str(effects), "lives": deeds}
-        graveyard.stdin.write(f"{json.dumps(job)}\n")
-        graveyard.stdin.flush()
-        return json.loads(graveyard.stdout.readline()), Ledger(path), effects
+        statuses = graveyard.live(path=str(path), keys=str(keys), effects=str(effects), lives=deeds)
+        return statuses, Ledger(path), effects
 
     return live
 

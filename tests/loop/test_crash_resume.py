@@ -1,11 +1,7 @@
 """kill -9 between every two steps, then resume: each request is billed once, or is in doubt and charged."""
 
-import json
-import os
 import random
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +13,7 @@ from safeloop.ledger.trust import load_trust
 from safeloop.review.auditing.audit import audit
 from tests.ledger.making import state_of
 from tests.loop.crashing import TASK, loop_at
+from tests.loop.graveyard import opened
 from tests.loop.playing import kinds, rows_of
 from tests.servers.anthropic_server import AnthropicServer, Fault, message, text, tool_use
 
@@ -49,13 +46,8 @@ class Flaky:
 
 @pytest.fixture(scope="module")
 def graveyard():
-    unmeasured = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.loop.crashing"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
-        env=unmeasured,
-    ) as process:
+    with opened("tests.loop.crashing") as process:
         yield process
-        process.stdin.close()
 
 
 @pytest.fixture
@@ -69,10 +61,10 @@ def lives(request, graveyard, tmp_path, keys):
             effects.touch()
             server.billed.clear()
             server.requests.clear()
-            job = {"url": server.url, "path": str(path), "keys": str(keys), "effects": str(effects), "kills": kills}
-            graveyard.stdin.write(f"{json.dumps(job)}\n")
-            graveyard.stdin.flush()
-            return json.loads(graveyard.stdout.readline()), Left(path, effects, server)
+            statuses = graveyard.live(
+                url=server.url, path=str(path), keys=str(keys), effects=str(effects), kills=kills
+            )
+            return statuses, Left(path, effects, server)
 
         yield live
 

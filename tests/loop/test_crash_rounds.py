@@ -1,6 +1,5 @@
 """kill -9 between rounds of checks, then resume: the round is told of and counted once, and no reply is paid twice."""
 
-import json
 import random
 import signal
 
@@ -51,11 +50,10 @@ def lives(graveyard, tmp_path, keys):
             effects.touch()
             server.billed.clear()
             server.requests.clear()
-            job = {"url": server.url, "path": str(path), "keys": str(keys), "effects": str(effects), "kills": kills,
-                   "wanted": WANTED}
-            graveyard.stdin.write(f"{json.dumps(job)}\n")
-            graveyard.stdin.flush()
-            return json.loads(graveyard.stdout.readline()), Rounds(path, effects, server)
+            statuses = graveyard.live(
+                url=server.url, path=str(path), keys=str(keys), effects=str(effects), kills=kills, wanted=WANTED
+            )
+            return statuses, Rounds(path, effects, server)
 
         yield live
 
