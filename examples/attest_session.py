@@ -2,7 +2,8 @@
 
     python examples/attest_session.py SESSION
 
-Shows the five elements of the frame and asks. Only the typed word `accept` accepts; Enter alone never does.
+SESSION is an id, a prefix that only one session has, or `latest`, as for the commands. Shows the five elements of
+the frame and asks. Only the typed word `accept` accepts; Enter alone never does.
 
 Exit codes: 0 attested, 12 not attested, 13 nobody there to answer, 14 no ledger here or no such session; others
 are safeloop's own (`safeloop help exit-codes`).
@@ -14,12 +15,14 @@ import sys
 from pathlib import Path
 
 from safeloop import ReviewSurface
+from safeloop.cli.sessions import resolve
 from safeloop.errors import ExitCode, SafeloopError
+from safeloop.ledger.reader import LedgerReader
 
 LEDGER = "ledger.db"
 
 
-def attest(session_id: str) -> int:
+def attest(typed: str) -> int:
     """Show a session, ask for a decision, and record it; gives the exit code.
 
     Raises:
@@ -27,6 +30,8 @@ def attest(session_id: str) -> int:
         EOFError: Nobody is there to answer.
     """
     surface = ReviewSurface(spec_db_path=LEDGER, ledger_db_path=LEDGER)
+    with LedgerReader(LEDGER) as reader:
+        session_id = resolve(reader, typed)
     print(surface.render(session_id))
     print("\nTo attest that you compared the outcome with the promise, type accept. Anything else leaves it.")
     if input("Decision: ").strip() != "accept":

@@ -113,6 +113,8 @@ def test_the_operator_s_and_the_auditor_s_lines_run_on_two_machines(tmp_path: Pa
         terminal.type(re.findall(r"frame sha256 ([0-9a-f]{64})", terminal.seen)[0][-4:])
         assert terminal.wait() == 0, terminal.seen
     assert operator("release", "latest", "--to", "released").code == 0
+    shown = operator.shell("set -e\n" + blocks("sh page")[0])
+    assert (shown.code, "<!doctype html>" in (operator.folder / "report.html").read_text().lower()) == (0, True), shown.err
     handed = operator.shell("set -e\n" + blocks("sh operator")[0])
     assert (handed.code, "Traceback" in handed.err) == (0, False), handed.err
     for name in ("pins.txt", "kept.txt", "row.tlog-proof", "released", "copy.db", "copy.content.db"):

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from safeloop.ledger import View
 from safeloop.ledger.rows import LEDGER_SESSION
-from safeloop.ledger.upkeep.limiting import UNITS, WINDOWS
+from safeloop.ledger.upkeep.limiting import UNITS, WINDOWS, turns_at
 
 LIVE = "live"
 
@@ -42,10 +42,7 @@ class Window:
     @property
     def until(self) -> datetime:
         """When it turns."""
-        begins = datetime.fromisoformat({"hour": "{}:00", "day": "{}", "month": "{}-01"}[self.name].format(self.begins))
-        length = {"hour": timedelta(hours=1), "day": timedelta(days=1), "month": timedelta(days=32)}[self.name]
-        ends = begins + length
-        return (ends.replace(day=1) if self.name == "month" else ends).replace(tzinfo=UTC)
+        return turns_at(self.name, self.begins)
 
 
 def windows_of(view: View, session: str | None, is_live: Callable[[str], bool]) -> Iterator[Window]:

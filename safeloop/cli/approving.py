@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ import click
 
 from safeloop.cli.approver import APPROVE, show, signed_with
 from safeloop.cli.inputs import read_text
-from safeloop.cli.options import Desk, common
+from safeloop.cli.moments import duration_of
+from safeloop.cli.options import Desk, common, signing
 from safeloop.cli.patience import typed
 from safeloop.cli.screen import has_terminal
 from safeloop.cli.sessions import short
@@ -26,9 +26,6 @@ from safeloop.ledger.visible import visible
 from safeloop.review.record import load_record
 from safeloop.tools.approvals import Request, Signed, expiry_of, pending, record
 
-_FILE = click.Path(path_type=Path)
-_DURATION = re.compile(r"(\d{1,7})([smhd])", re.ASCII)
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _FEWEST_TYPED = 4
 _MOST_SHOWN = 64  # with its margin it fits into a line of a terminal, which breaks none then
 _PATIENCE_S = 600.0
@@ -52,11 +49,7 @@ def approvals(desk: Desk) -> None:
 @click.command()
 @click.argument("call", metavar="ID", required=False)
 @click.option("--expires", default="1h", show_default=True, help="How long it holds: 30m, 12h, 2d; at most 30 days.")
-@click.option("--as", "reviewer", metavar="NAME", help="Your name, as the trust folder pins it.")
-@click.option("--key", "reviewer_key", metavar="FILE", help="Your SSH key, or the .pub of one that an agent holds.")
-@click.option("--export", "export_to", type=_FILE, metavar="DIR", help="Write what to sign elsewhere.")
-@click.option("--statement", "stated", type=_FILE, metavar="FILE", help="A statement that was exported.")
-@click.option("--signature", type=_FILE, metavar="FILE", help="Its signature, made elsewhere.")
+@signing
 @common(trust=True)
 def approve(
     desk: Desk, call: str | None, expires: str, export_to: Path | None, stated: Path | None, signature: Path | None
@@ -73,7 +66,8 @@ def approve(
     if request.arguments is None:
         raise NotAttested("nobody can approve what cannot be shown: its arguments are no longer kept",
                           hint=f"safeloop refuse {request.id}")
-    decision = request.decided(GRANTED, _required(desk, "reviewer", "--as NAME"), _end(expires))
+    end = expiry_of(datetime.now(UTC), duration_of("--expires", expires))
+    decision = request.decided(GRANTED, _required(desk, "reviewer", "--as NAME"), end)
     if export_to is not None:
         _export(desk, request, decision, export_to)
         return
@@ -90,11 +84,7 @@ def approve(
 
 @click.command()
 @click.argument("call", metavar="ID", required=False)
-@click.option("--as", "reviewer", metavar="NAME", help="Your name, as the trust folder pins it.")
-@click.option("--key", "reviewer_key", metavar="FILE", help="Your SSH key, or the .pub of one that an agent holds.")
-@click.option("--export", "export_to", type=_FILE, metavar="DIR", help="Write what to sign elsewhere.")
-@click.option("--statement", "stated", type=_FILE, metavar="FILE", help="A statement that was exported.")
-@click.option("--signature", type=_FILE, metavar="FILE", help="Its signature, made elsewhere.")
+@signing
 @common(trust=True)
 def refuse(desk: Desk, call: str | None, export_to: Path | None, stated: Path | None, signature: Path | None) -> None:
     """Sign that a destructive call must not run; the model is told when its session goes on. It is final."""
@@ -121,19 +111,11 @@ def _found(desk: Desk, named: str | None) -> Request:
         ]
         if len(found) != 1:
             which = "several calls wait" if found else "no call waits"
-            raise LedgerError(f"{which} under {visible(named, 60)!r}", hint="safeloop approvals lists those that do")
+            raise LedgerError(f"{which} under '{visible(named, 60)}'", hint="safeloop approvals lists those that do")
         verified = load_record(reader, desk.trust(), found[0].call.session).rows
     if found[0].call not in verified:
         raise LedgerError("the ledger changed while it was read", hint="the same command again")
     return found[0]
-
-
-def _end(expires: str) -> datetime:
-    match = _DURATION.fullmatch(expires)
-    if match is None:
-        raise SettingError(f"--expires must be a number and s, m, h or d, not {visible(expires, 60)!r}",
-                           hint="--expires 30m, 12h or 2d")
-    return expiry_of(datetime.now(UTC), timedelta(**{_UNITS[match[2]]: int(match[1])}))
 
 
 def _signed_elsewhere(stated: Path | None, signature: Path | None, wanted: str) -> Signed:

@@ -51,11 +51,11 @@ def audit(
         kept = [read_text(Path(name), "checkpoint") for name in checkpoints]
         name = None if session is None else resolve(reader, session)
         # The state comes before the snapshot: rows that others append meanwhile must not look like an alarm.
-        state = _state(desk, reader)
+        state = state_of(desk, reader)
         report = audit_ledger(
             reader, trust, state=state, checkpoints=kept, session=name, tree_only=tree_only,
             since=None if since is None else read_text(Path(since), "checkpoint"),
-            processes=processes or min(_MOST_PROCESSES, _processors()),
+            processes=processes or min(_MOST_PROCESSES, processors()),
         )
     return _shown(desk, report)
 
@@ -80,12 +80,12 @@ def _is_empty(path: Path) -> bool:
     return stat.S_ISREG(found.st_mode) and found.st_size == 0
 
 
-def _processors() -> int:
+def processors() -> int:
     """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _state(desk: Desk, reader: LedgerReader) -> State | None:
+def state_of(desk: Desk, reader: LedgerReader) -> State | None:
     """Return what this machine last signed, if it is the machine that signs; an auditor's own has no such file."""
     try:
         return read_state(state_path(desk.settings.keys, reader.origin()))

@@ -15,7 +15,7 @@ from typing import Any
 TAKING = (
     "approvals", "approve", "attest", "audit", "backup", "checkpoint", "close", "config", "erase", "export", "inbox",
     "init", "key revoke", "ledger adopt", "ledger import", "ledger limits", "log", "receipt", "refuse", "release",
-    "resume", "review", "run", "spec",
+    "report", "resume", "review", "run", "spec", "stats",
 )  # fmt: skip
 """The commands that take `--ledger`."""
 

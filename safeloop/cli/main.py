@@ -36,6 +36,8 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         ("checkpoint", "proving:checkpoint", "Print the head, to keep elsewhere."),
         ("receipt", "proving:receipt", "Print the proof of one row."),
         ("log", "listing:log", "List the rows."),
+        ("report", "reporting:report", "Write a page that shows and verifies."),
+        ("stats", "counting:stats", "Count sessions, spend and waits."),
     )),
     ("Decide about calls", (
         ("approvals", "approving:approvals", "List destructive calls that wait for a reviewer."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -77,6 +78,24 @@ def common(*, quiet: bool = False, trust: bool | str = False, ledger: bool = Tru
         return wrapped  # type: ignore[no-any-return]  # click's decorators return what they are given
 
     return decorate
+
+
+def signing(function: Command) -> Command:
+    """Give a command the options of whoever signs, here or elsewhere.
+
+    The command gets `export_to`, `stated` and `signature`; name and key are the settings `reviewer` and `reviewer_key`.
+    """
+    file = click.Path(path_type=Path)
+    wrapped: Any = function
+    for option in (
+        click.option("--signature", type=file, metavar="FILE", help="Its signature, made elsewhere."),
+        click.option("--statement", "stated", type=file, metavar="FILE", help="A statement that was exported."),
+        click.option("--export", "export_to", type=file, metavar="DIR", help="Write what to sign elsewhere."),
+        click.option("--key", "reviewer_key", metavar="FILE", help="Your SSH key, or the .pub of an agent's."),
+        click.option("--as", "reviewer", metavar="NAME", help="Your name, as the trust folder pins it."),
+    ):
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[no-any-return]  # click's decorators return what they are given
 
 
 _SETTINGS = (

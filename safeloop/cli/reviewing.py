@@ -8,18 +8,18 @@ import click
 
 from safeloop.cli.deciding import ask_decision
 from safeloop.cli.inputs import read_text
-from safeloop.cli.options import Desk, common
+from safeloop.cli.options import Desk, common, signing
+from safeloop.cli.paging import show_at_once, show_to_the_end
 from safeloop.cli.screen import has_terminal, is_shown
 from safeloop.cli.sessions import resolve
 from safeloop.cli.words import plural
 from safeloop.errors import NeedsTerminal, SettingError
+from safeloop.ledger.signers import require_signer
 from safeloop.review import AttestationResult, ReviewSurface
 from safeloop.review.attesting.signers import sign_statement
 from safeloop.review.framing.shown import ShownFrame
 from safeloop.review.framing.status import status_lines
 from safeloop.review.releasing.release import release as release_session
-
-_FILE = click.Path(path_type=Path)
 
 
 @click.command()
@@ -36,7 +36,10 @@ def review(desk: Desk, session: str) -> None:
         desk.screen.result("", {"session": name, "frame_sha256": shown.sha256, "frame": shown.text,
                                 "later": list(status_lines(shown))})
         return
-    desk.screen.exact(shown.text)
+    if is_shown(err=False):
+        show_at_once(shown.text)
+    else:
+        desk.screen.exact(shown.text)
     for line in (f"frame sha256 {shown.sha256}", *status_lines(shown)):
         desk.screen.note(line)
     is_decided = any(row.kind in ("attestation", "release") for row in shown.later)
@@ -46,13 +49,9 @@ def review(desk: Desk, session: str) -> None:
 
 @click.command()
 @click.argument("session", required=False)
-@click.option("--as", "reviewer", metavar="NAME", help="Your name, as the trust folder pins it.")
-@click.option("--key", "reviewer_key", metavar="FILE", help="Your SSH key, or the .pub of one that an agent holds.")
+@signing
 @click.option("--notes", default="", help="Your words, kept with the signature.")
-@click.option("--export", "export_to", type=_FILE, metavar="DIR", help="Write what to sign elsewhere.")
 @click.option("--decision", type=click.Choice(["accept", "reject"]), help="With --export: what the statement says.")
-@click.option("--statement", "stated", type=_FILE, metavar="FILE", help="A statement that was exported.")
-@click.option("--signature", type=_FILE, metavar="FILE", help="Its signature, made elsewhere.")
 @common(trust=True)
 def attest(
     desk: Desk, session: str | None, notes: str, export_to: Path | None, decision: str | None, stated: Path | None,
@@ -77,11 +76,15 @@ def attest(
     if not (has_terminal() and is_shown(err=desk.screen.as_json)):
         raise NeedsTerminal(
             "only a person at a terminal can accept or reject",
-            hint=f"safeloop attest {name} --as {reviewer} --export DIR --decision accept, and sign it elsewhere",
+            hint=f"{_elsewhere(name, reviewer)}, and sign it elsewhere",
         )
     shown.require_attestable()
     key = Path(_required(desk, "reviewer_key", "--key FILE")).expanduser()
-    desk.screen.exact(shown.text, err=desk.screen.as_json)  # stdout is for the one object
+    surface.require_eligible(shown, reviewer, require_signer(key))
+    # stdout is for the one object
+    show_to_the_end(desk.screen, shown.text, err=desk.screen.as_json, elsewhere=_elsewhere(name, reviewer))
+    for line in status_lines(shown):
+        desk.screen.note(line)
     chosen = ask_decision(desk.screen, shown.sha256)
     result = surface.attest_signed(shown, chosen, reviewer, notes, sign=lambda data: sign_statement(data, key))
     _report_attested(desk, result)
@@ -139,10 +142,17 @@ def _export(
         {"session": shown.record.session, "decision": decision, "frame_sha256": shown.sha256,
          "files": [str(path) for path in written]},
     )
+    if not any(reviewer in line.principals for line in desk.trust().reviewers):
+        desk.screen.note(f"no key of {reviewer} is pinned here: before the signature counts, "
+                         f"safeloop trust add-reviewer {reviewer} KEY.pub")
     desk.screen.note(
         f"next: read {to / 'frame.txt'}, then ssh-keygen -Y sign -f KEY -n safeloop-review {statement}, then\n"
         f"safeloop attest --statement {statement} --signature {statement}.sig"
     )
+
+
+def _elsewhere(session: str, reviewer: str) -> str:
+    return f"safeloop attest {session} --as {reviewer} --export DIR --decision accept"
 
 
 def _required(desk: Desk, name: str, option: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import click
 
 from safeloop.cli.carrying import carried, carried_facts, ledger_of
-from safeloop.ledger.visible import escaped
+from safeloop.ledger.visible import unseen_escaped
 
 JSON_VERSION = 1
 _ROLES: Mapping[str, Mapping[str, Any]] = {
@@ -93,11 +93,12 @@ class Screen:
             with contextlib.suppress(OSError):
                 self._print(_line({"safeloop": JSON_VERSION, "error": error}))
                 return
-        self._say(f"{self.role('bad', 'error:', err=True)} {escaped(message, keep_lines=True)}")
+        # Names in it were made visible where it was made: to double their backslashes again would name other files.
+        self._say(f"{self.role('bad', 'error:', err=True)} {unseen_escaped(message, keep_lines=True)}")
         for note in notes:
-            self._say(escaped(note, keep_lines=True))
+            self._say(unseen_escaped(note, keep_lines=True))
         if hint:
-            self._say(f"hint: {escaped(hint)}")
+            self._say(f"hint: {unseen_escaped(hint)}")
 
     def role(self, role: str, text: str, *, err: bool = False) -> str:
         """Colour text in one of four roles, where colour is wanted; colour is never the only signal."""

@@ -9,6 +9,7 @@ from safeloop.ledger.reader import LedgerReader
 from safeloop.ledger.rows import LEDGER_SESSION, is_session_id
 from safeloop.ledger.visible import visible
 
+LATEST = "latest"
 _MOST_NAMED = 5
 _MOST_DIGITS = 16
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -23,10 +24,13 @@ def resolve(reader: LedgerReader, typed: str) -> str:
     found = _meant(reader, typed)
     if len(found) == 1:
         return found[0]
+    if not found and typed == LATEST:
+        raise SessionNotFoundError(f"there is no session in {reader.path} yet",
+                                   hint="safeloop run --spec-file JOB.toml --task-file FILE, or safeloop spec")
     if not found:
-        raise SessionNotFoundError(f"no session {visible(typed, 60)!r} in {reader.path}", hint="safeloop inbox")
+        raise SessionNotFoundError(f"no session '{visible(typed, 60)}' in {reader.path}", hint="safeloop inbox")
     named = ", ".join(found[:_MOST_NAMED]) + (", ..." if len(found) > _MOST_NAMED else "")
-    message = f"{visible(typed, 60)!r} could be {len(found)} sessions: {named}"
+    message = f"'{visible(typed, 60)}' could be {len(found)} sessions: {named}"
     raise SessionNotFoundError(message, hint="type more of it")
 
 
@@ -53,7 +57,7 @@ def resolve_row(reader: LedgerReader, typed: str) -> tuple[str, int | None]:
 
 def _meant(reader: LedgerReader, typed: str) -> list[str]:
     """Return the sessions that it could be; costs nothing for rows of others."""
-    if typed == "latest":
+    if typed == LATEST:
         newest = reader.newest_session()
         return [] if newest is None else [newest]
     if not is_session_id(typed):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,11 @@ from safeloop.cli.screen import has_terminal
 from safeloop.errors import EncodingError, KeyUnusable, NeedsTerminal, SettingError, VerificationError
 from safeloop.ledger.allowed_signers import AllowedSigner
 from safeloop.ledger.durable import create_file
+from safeloop.ledger.ed25519 import key_id
 from safeloop.ledger.keys import SELF_TRUST
-from safeloop.ledger.trust import Trust, add_reviewer
+from safeloop.ledger.policy import Revocation
+from safeloop.ledger.sshsig import KEY_TYPES
+from safeloop.ledger.trust import APPROVAL_NAMESPACE, NO_PINS, REVIEW_NAMESPACE, Trust, add_reviewer
 from safeloop.ledger.upkeep.pins import MAX_BYTES, differs, export_pins, parse_pins, place_pins, read_pins
 from safeloop.ledger.visible import escaped
 
@@ -88,8 +93,8 @@ def _compare(found: str, told: str | None) -> None:
 
 def _listing(found: Trust) -> tuple[list[str], dict[str, Any]]:
     logs = sorted(key.vkey for keys in found.policy.logs.values() for key in keys)
-    writers = [_signer(signer) for signer in found.writers.values()]
-    reviewers = [_signer(signer) for signer in found.reviewers]
+    writers = [_signer(signer, found.revoked) for signer in found.writers.values()]
+    reviewers = [_signer(signer, found.revoked, datetime.now(UTC)) for signer in found.reviewers]
     revoked = [line.line for line in found.revoked]
     facts = {"trust": str(found.path), "logs": logs, "writers": writers, "reviewers": reviewers, "revoked": revoked,
              "release_policy": found.release_policy_text}
@@ -109,23 +114,59 @@ def _listing(found: Trust) -> tuple[list[str], dict[str, Any]]:
 @click.argument("principal")
 @click.argument("public_key", type=click.Path(path_type=Path))
 @click.option("--another", is_flag=True, help="A further key of somebody who has one already.")
+@click.option("--valid-after", metavar="WHEN", help="The key counts from then on, in UTC: 20261121Z or 202611210730Z.")
+@click.option("--valid-before", metavar="WHEN", help="It counts until then, in the same form.")
 @common(trust=True, ledger=False)
-def trust_add_reviewer(desk: Desk, principal: str, public_key: Path, another: bool) -> None:
+def trust_add_reviewer(
+    desk: Desk, principal: str, public_key: Path, another: bool, valid_after: str | None, valid_before: str | None
+) -> None:
     """Let a person's SSH key attest: PRINCIPAL is their name or address, PUBLIC_KEY their .pub file."""
-    if not desk.settings.trust.is_dir():
-        raise KeyUnusable(f"there is no trust folder at {desk.settings.trust}", hint="safeloop init makes one")
-    key_text = read_text(public_key, "public key")
-    if "PRIVATE KEY" in key_text:
-        raise SettingError(f"{public_key} is a private key", hint=f"give the public one: {public_key}.pub")
+    folder = desk.settings.trust
+    if not folder.is_dir():
+        raise KeyUnusable(f"there is no trust folder at {folder}", hint=NO_PINS)
+    key_text = _one_key(read_text(public_key, "public key"), public_key)
     try:
-        added = add_reviewer(desk.settings.trust, principal, key_text, addition=another)
+        added = add_reviewer(folder, principal, key_text, addition=another, valid_after=valid_after,
+                             valid_before=valid_before)
     except EncodingError as error:
         raise SettingError(f"{public_key}: {error}", hint=f"ssh-keygen -l -f {public_key}") from None
     desk.screen.result(
         f"{principal} may review with {added.fingerprint}",
-        {"trust": str(desk.settings.trust), "principal": principal, "fingerprint": added.fingerprint},
+        {"trust": str(folder), "principal": principal, "fingerprint": added.fingerprint, "key_id": key_id(added.raw)},
     )
 
 
-def _signer(signer: AllowedSigner) -> str:
-    return f"{','.join(signer.principals)} {signer.key.fingerprint}"
+def _one_key(text: str, file: Path) -> str:
+    """Return the one line of a public key, as a `.pub` file, an agent or a web page has it.
+
+    Raises:
+        SettingError: A private key, several keys, or options before the key: they were meant to restrict it.
+    """
+    if "PRIVATE KEY" in text:
+        raise SettingError(f"{file} is a private key", hint=f"give the public one: {file}.pub")
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
+    if len(lines) > 1:
+        raise SettingError(f"{file} has {len(lines)} lines, and a person is trusted key by key",
+                           hint=f"put the one that they sign with into a file of its own: grep ed25519 {file}")
+    (line,) = lines or ("",)
+    if not line.startswith(KEY_TYPES) and any(f" {name} " in line for name in KEY_TYPES):
+        raise SettingError(f"{file} has options, or a name, before the key: they would not be obeyed here",
+                           hint="give the key alone: its type and base64; --valid-before WHEN limits it")
+    return line
+
+
+def _signer(signer: AllowedSigner, revoked: Iterable[Revocation] = (), now: datetime | None = None) -> str:
+    """Return one line about a signer: who, which key, and whatever limits it; a plain one has no limits."""
+    words = [f"{','.join(signer.principals)} {signer.key.fingerprint}"]
+    for name, moment in (("from", signer.valid_after), ("until", signer.valid_before)):
+        if moment is not None:
+            words.append(f"{name} {moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}")
+    if now is not None and signer.valid_after is not None and now < signer.valid_after:
+        words.append("not valid yet")
+    if now is not None and signer.valid_before is not None and signer.valid_before < now:
+        words.append("EXPIRED")
+    if signer.namespaces is not None and not {REVIEW_NAMESPACE, APPROVAL_NAMESPACE} <= set(signer.namespaces):
+        words.append(f"for {' '.join(signer.namespaces)} only")
+    mine = key_id(signer.key.raw)
+    words += [f"REVOKED in {line.origin} from row {line.size + 1} on" for line in revoked if line.key_id == mine]
+    return ", ".join(words)

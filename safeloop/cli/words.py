@@ -42,3 +42,14 @@ def age(since: datetime, now: datetime) -> str:
 def plural(number: int, noun: str) -> str:
     """Say a number of things."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def lasting(seconds: int) -> str:
+    """Say a duration in its two largest units."""
+    units = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+    largest = next((at for at, (_, size) in enumerate(units) if seconds >= size), len(units) - 1)
+    parts: list[str] = []
+    for unit, size in units[largest : largest + 2]:
+        number, seconds = divmod(seconds, size)
+        parts += [f"{number:,} {unit}"] if number or not parts else []
+    return " ".join(parts)

@@ -68,7 +68,7 @@ def parse_allowed_signer(line: str, where: str) -> AllowedSigner:
     except SafeloopError as refused:
         raise KeyUnusable(f"{where}: {refused}", hint=refused.hint) from refused
     spaces = options.get("namespaces")
-    after, before = (_moment(options.get(option), where) for option in _OPTIONS[1:])
+    after, before = (parse_moment(options.get(option), where) for option in _OPTIONS[1:])
     if after is not None and before is not None and before <= after:
         raise KeyUnusable(f"{where}: valid-before is not later than valid-after")
     namespaces = None if spaces is None else tuple(check_name(space, where) for space in spaces.split(","))
@@ -118,7 +118,12 @@ def _options(rest: str, where: str) -> tuple[dict[str, str], str]:
                       hint=f'{", ".join(_OPTIONS)}, each once and quoted: namespaces="safeloop-review"')
 
 
-def _moment(text: str | None, where: str) -> datetime | None:
+def parse_moment(text: str | None, where: str) -> datetime | None:
+    """Read a moment as ssh-keygen does; None is no limit, and stays it.
+
+    Raises:
+        KeyUnusable: Not one.
+    """
     if text is None:
         return None
     try:

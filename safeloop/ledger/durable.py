@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from safeloop.errors import KeyUnusable
@@ -30,7 +30,7 @@ def make_folder(path: Path) -> None:
 
 def create_file(path: Path, data: bytes) -> bool:
     """Create a file durably; False, and nothing changed, if it is there already."""
-    with _temporary(path, data) as temporary:
+    with _temporary(path, (data,)) as temporary:
         try:
             os.link(temporary, path)
         except FileExistsError:
@@ -41,9 +41,27 @@ def create_file(path: Path, data: bytes) -> bool:
 
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file durably in place of what is there."""
-    with _temporary(path, data) as temporary:
+    with _temporary(path, (data,)) as temporary:
         temporary.replace(path)
         sync_folder(path.parent)
+
+
+def stream_file(path: Path, pieces: Iterable[bytes], *, replace: bool) -> bool:
+    """Write a file durably from pieces, which are never whole in memory, and put it in its place when it is whole.
+
+    Returns:
+        False, and nothing is changed, if there is a file already and it is not to be replaced.
+    """
+    with _temporary(path, pieces) as temporary:
+        if replace:
+            temporary.replace(path)
+        else:
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                return False
+        sync_folder(path.parent)
+        return True
 
 
 def move_file(source: Path, target: Path) -> None:
@@ -91,14 +109,15 @@ def sync_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _temporary(path: Path, data: bytes) -> Iterator[Path]:
+def _temporary(path: Path, pieces: Iterable[bytes]) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            remaining = memoryview(data)
-            while remaining:
-                remaining = remaining[os.write(descriptor, remaining) :]
+            for piece in pieces:
+                remaining = memoryview(piece)
+                while remaining:
+                    remaining = remaining[os.write(descriptor, remaining) :]
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -9,19 +9,24 @@ COLUMNS = 78  # a terminal has 80
 _TAB_COLUMNS = 8
 
 
-def folded_behind(continued: str, line: str) -> tuple[str, ...]:
+def folded_behind(continued: str, line: str, columns: int = COLUMNS) -> tuple[str, ...]:
     """Break a line at 78 columns; what follows stands behind `continued`, and joined again it is the same line.
 
     It is broken before a space if there is one in its latter half. An ASCII character counts as one column, a
     tab as eight and any other as two: never fewer than a terminal takes, and the same under every version of
     Unicode.
+
+    Args:
+        continued: A margin, of ASCII, that leaves room for eight columns.
+        line: Without line feed.
+        columns: Other than 78 only for what is shown and never hashed.
     """
-    if len(line) <= COLUMNS and line.isascii() and "\t" not in line:
+    if len(line) <= columns and line.isascii() and "\t" not in line:
         return (line,)
-    pieces = [line[:_end(line, 0, COLUMNS)]]
+    pieces = [line[:_end(line, 0, columns)]]
     start = len(pieces[0])
     while start < len(line):
-        end = _end(line, start, COLUMNS - len(continued))
+        end = _end(line, start, columns - len(continued))
         pieces.append(f"{continued}{line[start:end]}")
         start = end
     return tuple(pieces)

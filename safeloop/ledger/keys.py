@@ -353,6 +353,16 @@ def read_reviewer_key(path: Path) -> Ed25519PrivateKey | None:
     return private if isinstance(private, Ed25519PrivateKey) and b"sk-ssh-" not in _decoded(data) else None
 
 
+def read_reviewer_public(path: Path) -> sshsig.PublicKey:
+    """Return the public half of a reviewer's own key, without its passphrase.
+
+    Raises:
+        KeyUnusable: As `read_reviewer_key` does; or a key of a type that is not accepted.
+        EncodingError: Not an OpenSSH private key.
+    """
+    return sshsig.parse_private_file(_read_private(path))
+
+
 def _decoded(data: bytes) -> bytes:
     """Return the inner bytes of an OpenSSH private key file, where the type string stands in clear."""
     lines = [line for line in data.splitlines() if not line.startswith(b"-----")]

@@ -371,7 +371,7 @@ def _encoded(draft: Draft, *, ledger: str, n: int, prev: str, at: str, writer: s
 
 def _check_session(session: str) -> None:
     if session != LEDGER_SESSION and not is_session_id(session):
-        raise SettingError(f"{visible(session, 60)!r} cannot be a session's id")
+        raise SettingError(f"'{visible(session, 60)}' cannot be a session's id")
 
 
 def _by_hand(view: View, draft: Draft) -> tuple[Draft, ...]:

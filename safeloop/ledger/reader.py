@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +178,22 @@ class LedgerReader:
         """Yield the sessions in the order of their first rows; quick, and good for finding one's way only."""
         return self._rows.sessions()
 
+    def by_session(self, *kinds: str, besides: tuple[str, ...] = ()) -> Iterator[tuple[str, tuple[StoredRow, ...]]]:
+        """Yield every session by its id, with its rows of some kinds; by indexes alone, and no evidence.
+
+        Memory is flat but for eight bytes for each row of these kinds.
+
+        Args:
+            kinds: Of the rows that are read.
+            besides: Sessions with a row of one of these kinds are passed over, and none of their rows is read.
+        """
+        wanted, unwanted = (array("q", self._rows.places_of_kinds(each)) for each in (kinds, besides))
+        for session, places in groupby(self._rows.places(), key=itemgetter(0)):
+            mine = [idx for _, idx in places]
+            if not any(_holds(unwanted, idx) for idx in mine):
+                found = (self._rows.row(idx) for idx in mine if _holds(wanted, idx))
+                yield str(session), tuple(row for row in found if row is not None)
+
     def schema_is_intact(self) -> bool:
         """Say whether every table, index, trigger and view is exactly the format's."""
         return self._rows.schema() == schema.STATEMENTS
@@ -234,6 +254,11 @@ class LedgerReader:
     ) -> Iterator[tuple[int, bytes]]:
         """Yield what is kept as it was committed, with its number among the commitments; silent about the rest."""
         return self._contents.whole(commitments, most_bytes)
+
+
+def _holds(ordered: array[int], number: int) -> bool:
+    place = bisect_left(ordered, number)
+    return place < len(ordered) and ordered[place] == number
 
 
 def _beginning(statement: object) -> str:

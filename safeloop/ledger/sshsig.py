@@ -44,6 +44,10 @@ _BEGIN = "-----BEGIN SSH SIGNATURE-----\n"
 _END = "-----END SSH SIGNATURE-----"
 _COLUMNS = 70  # what ssh-keygen writes; PROTOCOL.sshsig allows lines of up to 76
 _ARMOR = re.compile(f"{_BEGIN}((?:[A-Za-z0-9+/=]{{1,76}}\n)+){_END}\n?")
+_PRIVATE = re.compile(
+    rb"-----BEGIN OPENSSH PRIVATE KEY-----\r?\n((?:[A-Za-z0-9+/=]+\r?\n)+)-----END OPENSSH PRIVATE KEY-----\s*"
+)
+_PRIVATE_MAGIC = b"openssh-key-v1\0"
 _SIGNATURE_BYTES = 64
 _ONLY = f"only {PLAIN} and {HARDWARE} are accepted"
 _MAKE_A_KEY = "ssh-keygen -t ed25519, or -t ed25519-sk for a hardware key"
@@ -110,6 +114,28 @@ def parse_public_key(line: str) -> PublicKey:
     if key.type != fields[0]:
         raise EncodingError(f"a key announced as {fields[0]} is a {key.type}")
     return key
+
+
+def parse_private_file(data: bytes) -> PublicKey:
+    """Read the public key of an OpenSSH private key file (PROTOCOL.key): it stands in clear, in an encrypted one too.
+
+    Raises:
+        EncodingError: Not such a file.
+        KeyUnusable: A key that is not accepted.
+    """
+    match = _PRIVATE.fullmatch(data)
+    if match is None:
+        raise EncodingError("not an OpenSSH private key")
+    wire = _Wire(_base64("".join(match[1].decode().split())))
+    if wire.take(len(_PRIVATE_MAGIC)) != _PRIVATE_MAGIC:
+        raise EncodingError("not an OpenSSH private key: the file does not begin with openssh-key-v1")
+    for _ in ("cipher", "key derivation", "its options"):
+        wire.string()
+    if wire.uint32() != 1:
+        raise EncodingError("an OpenSSH private key file holds one key")
+    blob = wire.string()
+    key_type = _Wire(blob).text("key type")
+    return _read_public_key(blob) if key_type in KEY_TYPES else PublicKey(key_type, b"")
 
 
 def parse_armor(armored: str) -> bytes:

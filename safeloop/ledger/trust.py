@@ -28,6 +28,7 @@ from safeloop.ledger.allowed_signers import (
     numbered_lines,
     parse_allowed_signer,
     parse_allowed_signers,
+    parse_moment,
 )
 from safeloop.ledger.durable import make_folder, replace_file
 from safeloop.ledger.note import Verifier, bears_name_of, has_signature, parse_checkpoint
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 REVIEW_NAMESPACE = "safeloop-review"
 APPROVAL_NAMESPACE = "safeloop-approval"
 _NEVER_COUNTS = "the operator's own key never counts as a reviewer's"
+NO_PINS = "safeloop trust import FILE --trust DIR makes one of pins that somebody exported; safeloop init makes `self`"
+"""What helps where there is no trust folder."""
 _MAX_FILE_BYTES = 1_000_000
 
 
@@ -142,9 +145,10 @@ def load_trust(path: Path | str) -> Trust:
     """
     folder = Path(path)
     if not folder.is_dir():
-        raise KeyUnusable(f"{folder} is not a trust folder", hint="--trust DIR, a folder with a file `policy` in it")
+        raise KeyUnusable(f"{folder} is not a trust folder", hint=NO_PINS)
     if not os.path.lexists(folder / "policy"):
-        raise KeyUnusable(f"trust folder {folder} has no file policy", hint="its lines: log VKEY, quorum none")
+        raise KeyUnusable(f"trust folder {folder} has no file policy",
+                          hint=f"{NO_PINS}; its lines: log VKEY, quorum none")
     release_policy = folder / "release.toml"
     return Trust(
         policy=parse_policy(read_pin_file(folder / "policy"), str(folder / "policy")),
@@ -194,7 +198,7 @@ def pin_writer(path: Path | str, name: str, raw: bytes, *, addition: bool = Fals
     signer = AllowedSigner((check_name(name, "writers"),), PublicKey(sshsig.PLAIN, raw))
     with _locked(path) as folder:
         _refuse_reviewer(folder, raw)
-        _add_signer(folder / "writers", signer, addition=addition)
+        _add_signer(folder / "writers", signer, f"{name} {signer.key.openssh}", addition=addition)
 
 
 def revoke(path: Path | str, revocation: Revocation) -> None:
@@ -209,7 +213,10 @@ def revoke(path: Path | str, revocation: Revocation) -> None:
             _append(file, read_pin_file(file), revocation.line)
 
 
-def add_reviewer(path: Path | str, principal: str, public_key: str, *, addition: bool = False) -> PublicKey:
+def add_reviewer(
+    path: Path | str, principal: str, public_key: str, *, addition: bool = False, valid_after: str | None = None,
+    valid_before: str | None = None,
+) -> PublicKey:
     """Pin a reviewer's key, unless it is pinned already, and return it; makes the folder where it is missing.
 
     Args:
@@ -217,21 +224,35 @@ def add_reviewer(path: Path | str, principal: str, public_key: str, *, addition:
         principal: The name that goes into statements, such as `alice@example.org`.
         public_key: The text of a `.pub` file; its comment is ignored.
         addition: Where the person has another key, this one comes beside it.
+        valid_after: The first moment at which the key counts, in UTC: `20261121Z`, `202611210730Z`, with seconds too;
+            None is always.
+        valid_before: The last, in the same form.
 
     Raises:
         EncodingError: Not one OpenSSH public key.
-        KeyUnusable: The person has another key, or this one with other options; a key or a name that is not
-            admitted; a writer's or log's key; an unusable folder.
+        KeyUnusable: The person has another key, or this one with other options; a key, a name or a moment that is
+            not admitted; a writer's or log's key; an unusable folder.
     """
     key = sshsig.parse_public_key(public_key)
-    person = (check_name(principal, "reviewers"),)
+    limits = {"valid-after": valid_after, "valid-before": valid_before}
+    options = [f'namespaces="{REVIEW_NAMESPACE},{APPROVAL_NAMESPACE}"']
+    options += [f'{name}="{_in_utc(moment, name)}"' for name, moment in limits.items() if moment is not None]
+    line = f"{check_name(principal, 'reviewers')} {','.join(options)} {key.openssh}"
+    signer = parse_allowed_signer(line, "reviewers")
     with _locked(path) as folder:
         logs = {log.public for logs in _logs(folder).values() for log in logs}
         if ed25519.key_id(key.raw) in _writers(folder) or key.raw in logs:
             raise KeyUnusable(f"{key.fingerprint} is a writer or log key pinned in {folder}: {_NEVER_COUNTS}")
-        signer = AllowedSigner(person, key, (REVIEW_NAMESPACE, APPROVAL_NAMESPACE))
-        _add_signer(folder / "reviewers", signer, addition=addition)
+        _add_signer(folder / "reviewers", signer, line, addition=addition)
     return key
+
+
+def _in_utc(moment: str, option: str) -> str:
+    """Return a moment that means the same on every machine that reads it."""
+    if not moment.endswith("Z"):
+        raise KeyUnusable(f"{option}: {moment[:80]!a} is not in UTC", hint="YYYYMMDDZ, or YYYYMMDDHHMMZ, with the Z")
+    parse_moment(moment, option)
+    return moment
 
 
 def _logs(folder: Path) -> Mapping[str, tuple[Verifier, ...]]:
@@ -257,20 +278,19 @@ def _refuse_reviewer(folder: Path, raw: bytes) -> None:
             raise KeyUnusable(f"{line.principals[0]} is pinned as a reviewer with this key: {_NEVER_COUNTS}")
 
 
-def _add_signer(file: Path, signer: AllowedSigner, *, addition: bool) -> None:
+def _add_signer(file: Path, signer: AllowedSigner, written: str, *, addition: bool) -> None:
     person = signer.principals[0]
     text = read_pin_file(file)
     lines = [line for line in parse_allowed_signers(text, str(file)) if person in line.principals]
     if any(replace(line, principals=signer.principals) == signer for line in lines):
         return
     if any(line.key.raw == signer.key.raw for line in lines):
-        raise KeyUnusable(f"{file} has this key of {person} with other options", hint="edit that line")
+        raise KeyUnusable(f"{file} has this key of {person} with other options", hint=f"edit that line of {file}")
     if lines and not addition:
         further = f"safeloop trust add-reviewer {person} KEY.pub --another, if it is a further one"
         hint = further if signer.namespaces else f"edit that line of {file}"
         raise KeyUnusable(f"{file} has another key of {person}", hint=hint)
-    options = f'namespaces="{",".join(signer.namespaces)}" ' if signer.namespaces else ""
-    _append(file, text, f"{person} {options}{signer.key.openssh}")
+    _append(file, text, written)
 
 
 def _append(file: Path, text: str, line: str) -> None:

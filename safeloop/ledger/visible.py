@@ -42,6 +42,14 @@ def escaped(text: str, *, keep_lines: bool = False) -> str:
     return (_TEXT_UNSAFE if keep_lines else _LINE_UNSAFE).sub(_escape, text)
 
 
+def unseen_escaped(text: str, *, keep_lines: bool = False) -> str:
+    r"""Make every unseen character visible as `\u{hex}` and leave backslashes alone; it cannot be undone.
+
+    For what is only looked at, and may hold what was escaped before; and for source code.
+    """
+    return "\\".join(escaped(part, keep_lines=keep_lines) for part in text.split("\\"))
+
+
 def has_unseen(text: str) -> bool:
     """Say whether a text of lines and tabs also holds a character that is not seen."""
     return _TEXT_UNSEEN.search(text) is not None

@@ -16,6 +16,7 @@ from safeloop.ledger.content import TEXT
 from safeloop.ledger.rows import parse_row
 from safeloop.spec import Ceilings, SpecResult, from_row, to_row
 from safeloop.spec.dry_run import marked
+from safeloop.spec.led import is_led, marked_led
 from safeloop.tools import ToolRegistry
 
 if TYPE_CHECKING:
@@ -57,9 +58,6 @@ class Setting:
         return hashlib.sha256(self.task.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-_BY_PROGRAM = ", govern"
-
-
 def software(*, by_program: bool = False, is_dry_run: bool = False) -> str:
     """Return the name and version of this program, as rows state it.
 
@@ -67,13 +65,14 @@ def software(*, by_program: bool = False, is_dry_run: bool = False) -> str:
         by_program: No loop leads the session, but a program of the caller's own.
         is_dry_run: Calls that write or destroy are not run.
     """
-    plain = f"safeloop {metadata.version('safeloop')}{_BY_PROGRAM if by_program else ''}"
-    return marked(plain) if is_dry_run else plain
+    plain = f"safeloop {metadata.version('safeloop')}"
+    led = marked_led(plain) if by_program else plain
+    return marked(led) if is_dry_run else led
 
 
 def is_led_by_program(opened: Row) -> bool:
     """Say whether a program of the caller's own leads the session that this row opened, and no loop."""
-    return str(opened.data["software"]).endswith(_BY_PROGRAM)
+    return is_led(opened.data)
 
 
 def led_by_programs(reader: LedgerReader, sessions: Iterable[str]) -> frozenset[str]:

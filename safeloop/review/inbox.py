@@ -8,26 +8,26 @@ that the policy never releases.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from safeloop.errors import VerificationError
 from safeloop.ledger import Row
-from safeloop.ledger.rows import LEDGER_SESSION, parse_row
+from safeloop.ledger.rows import LEDGER_SESSION
 from safeloop.review.cut import cut_of, is_governed
-from safeloop.review.framing.facts import check_form
+from safeloop.review.doubts import NO_DOUBT, Doubt, doubts_of
+from safeloop.review.glance import charged, readable
 from safeloop.review.releasing.policy import ReleasePolicy
-from safeloop.spec import spend_of
 from safeloop.spec.standing import State as Standing
 from safeloop.spec.standing import call_id, standing_of, undecided_call
-from safeloop.spec.suspension import suspension_of
+from safeloop.spec.suspension import Cause, suspension_of
 
 if TYPE_CHECKING:
     from safeloop.ledger.reader import LedgerReader
 
-_TELLING = ("open", "close", "resume", "attestation", "release", "erase")
+_TELLING = ("open", "close", "attestation", "erase")
+_DONE = ("release",)  # and "erase", but what was erased before its session ended must still be ended
 _UNGOVERNED = "ungoverned"
 
 
@@ -39,6 +39,25 @@ class State(StrEnum):
     SUSPENDED = "suspended"
     APPROVAL = "approval"
     OPEN = "open"
+
+
+class Wait(StrEnum):
+    """The same, told by what has to come first."""
+
+    REVIEW = "review"
+    RELEASE = "release"
+    APPROVAL = "approval"
+    CALL = "call"
+    QUOTA = "quota"
+    WINDOW = "window"
+    RESUME = "resume"
+    RUNNER = "runner"
+
+
+_WAITS = {
+    State.REVIEW: Wait.REVIEW, State.ACCEPTED: Wait.RELEASE, State.APPROVAL: Wait.APPROVAL, State.OPEN: Wait.RUNNER,
+}
+_CAUSES = {Cause.CALL: Wait.CALL, Cause.WAITING: Wait.QUOTA, Cause.WINDOW: Wait.WINDOW}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +72,10 @@ class Item:
         row: That row's number.
         turns: Answered ones.
         tokens: Charged ones.
-        cost_microusd: None where it is not known.
+        cost_microusd: Of answered turns; None where it is not known.
         reason: Why it is suspended, or how it ended more precisely, as its `close` row states it.
         next_command: What to do; for an open session, if nobody runs it.
+        doubt: What of it is charged for attempts whose outcome nobody knows; or that run now, in a session that runs.
     """
 
     session: str
@@ -68,6 +88,15 @@ class Item:
     cost_microusd: int | None
     reason: str | None
     next_command: str
+    doubt: Doubt = NO_DOUBT
+
+    @property
+    def waits_for(self) -> Wait:
+        """What has to come first: of a suspended session, as its reason says, whether or not that time has come."""
+        if self.state is not State.SUSPENDED:
+            return _WAITS[self.state]
+        cause = suspension_of(self.reason).cause
+        return Wait.RESUME if cause is None else _CAUSES.get(cause, Wait.RESUME)
 
 
 def waiting(reader: LedgerReader, policy: ReleasePolicy | None = None) -> tuple[Item, ...]:
@@ -81,8 +110,10 @@ def waiting(reader: LedgerReader, policy: ReleasePolicy | None = None) -> tuple[
         VerificationError: A row that is needed cannot be read.
     """
     with reader.snapshot():
+        doubts = doubts_of(reader)
         items = [item_of(rows, policy or ReleasePolicy()) for rows in _sessions(reader)]
-    return tuple(sorted((item for item in items if item is not None), key=lambda item: item.row))
+    found = (replace(item, doubt=doubts.get(item.session, NO_DOUBT)) for item in items if item is not None)
+    return tuple(sorted(found, key=lambda item: item.row))
 
 
 def item_of(rows: Sequence[Row], policy: ReleasePolicy) -> Item | None:
@@ -136,35 +167,16 @@ def _is_signed(row: Row) -> bool:
 def _item(rows: Sequence[Row], since: Row, state: State, outcome: str | None, command: str) -> Item:
     if since.kind == "close":
         data = since.data
-        figures = data["turns"], data["total_tokens"], data["cost_microusd"], data["reason"]
+        figures, reason = (data["turns"], data["total_tokens"], data["cost_microusd"]), data["reason"]
     else:
-        figures = sum(row.kind == "turn" for row in rows), spend_of(rows).tokens, None, None
-    return Item(since.session, state, outcome, since.at, since.id, *figures, command)
+        figures, reason = charged(rows), None
+    return Item(since.session, state, outcome, since.at, since.id, *figures, reason, command)
 
 
 def _sessions(reader: LedgerReader) -> Iterator[Sequence[Row]]:
     """Yield the rows that matter, by session: all of them where no `close` row sums them up."""
-    opened: dict[str, list[Row]] = {}
-    for row in _parsed(reader.rows_of_kinds(*_TELLING)):
-        opened.setdefault(row.session, []).append(row)
-    opened = {session: rows for session, rows in opened.items() if is_governed(rows)}
-    for rows in opened.values():
-        yield rows if cut_of(rows) is not None else _all(reader, rows[0].session)
-    for session in reader.sessions():
-        if session not in opened and session != LEDGER_SESSION:
-            yield _all(reader, session)
-
-
-def _all(reader: LedgerReader, session: str) -> Sequence[Row]:
-    return list(_parsed(reader.rows_of(session)))
-
-
-def _parsed(stored: Iterable[tuple[int, bytes, bytes]]) -> Iterator[Row]:
-    # All at once: a query that an error left unfinished would keep the file busy after its reader was closed.
-    for idx, body, signature in tuple(stored):
-        try:
-            row = parse_row(idx, body, signature)
-            check_form(row)
-        except VerificationError as error:
-            raise VerificationError(f"row {idx + 1} cannot be read: {error}", hint="safeloop audit") from None
-        yield row
+    for session, stored in reader.by_session(*_TELLING, besides=_DONE):
+        if session != LEDGER_SESSION:
+            rows = tuple(readable(stored))
+            whole = is_governed(rows) and cut_of(rows) is not None
+            yield rows if whole else tuple(readable(reader.rows_of(session)))

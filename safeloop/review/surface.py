@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from safeloop.errors import SessionNotFoundError
+from safeloop.errors import SessionNotFoundError, VerificationError
 from safeloop.ledger import Ledger, visible
 from safeloop.ledger.keys import KeyFolder
 from safeloop.ledger.merkle import consistency_proof, verify_consistency
@@ -16,10 +16,12 @@ from safeloop.ledger.note import verify_checkpoint
 from safeloop.ledger.reader import LedgerReader
 from safeloop.ledger.signers import as_armor
 from safeloop.ledger.site import MEMORY
+from safeloop.ledger.sshsig import PublicKey
+from safeloop.ledger.store.contents import LEFT_BEHIND, content_path, left_behind
 from safeloop.ledger.trust import Trust, load_trust
 from safeloop.review.attesting import signing
 from safeloop.review.attesting.attestation import AttestationResult, parse_statement
-from safeloop.review.framing.facts import check_form
+from safeloop.review.framing.facts import Commitment, ReadContent, check_form
 from safeloop.review.framing.frame import ReviewFrame, frame_of
 from safeloop.review.framing.promise import find_session
 from safeloop.review.framing.shown import ShownFrame, show
@@ -74,7 +76,7 @@ class ReviewSurface:
         with self._reader(session_id) as reader:
             trust = self.trust()
             record, spec = find_session(reader, trust, session_id, self.spec_db_path)
-            return show(record, spec, trust, reader.read_content)
+            return show(record, spec, trust, _reading(reader))
 
     def load(self, session_id: str) -> ReviewFrame:
         """Return the five elements as values; raises as `show` does."""
@@ -107,6 +109,10 @@ class ReviewSurface:
     def state(self, shown: ShownFrame, decision: str, reviewer: str, notes: str = "") -> bytes:
         """Return the exact statement to be signed; raises as `signing.state` does."""
         return signing.state(shown, decision, reviewer, notes, self._clock())
+
+    def require_eligible(self, shown: ShownFrame, reviewer: str, key: PublicKey) -> None:
+        """Refuse a reviewer and a key that can never count; raises as `signing.require_eligible` does."""
+        signing.require_eligible(shown, reviewer, key, self.trust(), self._clock())
 
     def attest_signed(
         self, shown: ShownFrame, decision: str, reviewer: str, notes: str = "", *, sign: signing.Sign
@@ -190,3 +196,16 @@ class ReviewSurface:
         with LedgerReader(self.ledger_db_path) as reader:
             proof = consistency_proof(earlier.size, record.head.size, reader.node)
         verify_consistency(earlier.size, record.head.size, proof, earlier.root, record.head.root)
+
+
+def _reading(reader: LedgerReader) -> ReadContent:
+    """Read content, and tell a ledger that was moved without its content from one that lacks a piece of it."""
+
+    def read(commitment: Commitment) -> bytes | None:
+        data = reader.read_content(commitment)
+        path = content_path(reader.path)
+        if data is None and not path.exists():
+            raise VerificationError(left_behind(path), hint=LEFT_BEHIND)
+        return data
+
+    return read

@@ -99,7 +99,7 @@ class SpecWriter:
         if refusal.missing:
             self.output_fn(f"missing answer: {refusal.question.text} Nothing is recorded without it.")
         else:
-            self.output_fn(f"this answer {refusal.problem}: {refusal.hint}. {refusal.question.text}")
+            self.output_fn(f"this answer {refusal.problem}: {refusal.hint}")  # the question itself is asked again
 
 
 def record(ledger: Ledger, draft: SpecDraft | SpecResult, session_id: str | None = None) -> SpecResult:

@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from safeloop.errors import SafeloopError
-from safeloop.ledger.visible import escaped, visible
+from safeloop.ledger.visible import unseen_escaped, visible
 from safeloop.spec.labels import labelled
 from safeloop.tools.shortening import binary_summary, error_page_summary, shortened
 
@@ -80,8 +80,7 @@ def label(tool: str, returned: Cleaned) -> str:
 
 def unseen_made_visible(text: str) -> str:
     r"""Replace control, bidi and invisible characters by `\u{hex}`, except line feeds and tabs."""
-    # The ledger's table of characters, without its doubling of backslashes, which would spoil source code.
-    return "\\".join(escaped(part, keep_lines=True) for part in text.split("\\"))
+    return unseen_escaped(text, keep_lines=True)
 
 
 def _fitting(text: str, limit: int) -> int:

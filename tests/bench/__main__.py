@@ -16,9 +16,11 @@ from tests.bench.building import build
 from tests.bench.measure import Measure
 from tests.bench.measures import measures, turning
 from tests.bench.memory import memory
+from tests.bench.paging import showing
 
 MILLION = 1_000_000
 AUDITED = 100_000
+SHOWN = 10_000
 
 
 def ratio(measure: Measure) -> float:
@@ -75,7 +77,8 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=options.dir or Path.cwd(), prefix=".bench-")))
         kept = options.dir or folder
-        pairs = [*measures(folder), *stack.enter_context(auditing(build(kept, AUDITED)))]
+        pairs = [*measures(folder), *stack.enter_context(auditing(build(kept, AUDITED))),
+                 *stack.enter_context(showing(folder, build(kept, SHOWN)))]
         pairs = chosen(pairs + (large(folder, kept) if options.million else []), options.words)
         values = rounds(pairs)
     figures = []

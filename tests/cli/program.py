@@ -139,8 +139,12 @@ class Program:
         ))  # fmt: skip
 
     @contextmanager
-    def _at(self, begin: Callable[[int], subprocess.Popen[bytes] | Forked]) -> Iterator[Terminal]:
+    def _at(
+        self, begin: Callable[[int], subprocess.Popen[bytes] | Forked], size: tuple[int, int] | None = None
+    ) -> Iterator[Terminal]:
         mine, theirs = pty.openpty()
+        if size is not None:
+            termios.tcsetwinsize(theirs, size)
         process = begin(theirs)
         os.close(theirs)
         try:
@@ -151,12 +155,14 @@ class Program:
                 process.wait()
             os.close(mine)
 
-    def at_terminal(self, *arguments: str, env: Mapping[str, str] | None = None) -> AbstractContextManager[Terminal]:
-        """Run safeloop at a terminal of its own."""
+    def at_terminal(
+        self, *arguments: str, env: Mapping[str, str] | None = None, size: tuple[int, int] | None = None
+    ) -> AbstractContextManager[Terminal]:
+        """Run safeloop at a terminal of its own, of so many rows and columns, if it is to tell them."""
         environment = {**self.environment, "TERM": "dumb", **(env or {})}
         return self._at(lambda terminal: Forked(
             "tests.cli.forking", arguments, self.folder, environment, terminal=terminal
-        ))  # fmt: skip
+        ), size)  # fmt: skip
 
     def job(self, *more: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Done:
         """Run the job with a script that completes it."""

@@ -74,6 +74,7 @@ def test_each_entry_has_a_time_that_cron_understands() -> None:
 def test_every_line_runs_twice_as_cron_runs_it(machine: Program) -> None:
     run, audit, resume = command("safeloop run"), command("safeloop audit"), command("safeloop resume")
     checkpoint, inbox = command("safeloop checkpoint"), command("safeloop inbox")
+    assert by_cron(machine, inbox) == Done(1, "", ""), "nothing waits, and there is no mail"
     for time in (1, 2):
         done = by_cron(machine, run)
         assert (done.code, done.out, done.err) == (0, "", ""), "a mail from cron means something to look at"
@@ -85,6 +86,7 @@ def test_every_line_runs_twice_as_cron_runs_it(machine: Program) -> None:
         assert (done.code, done.out, done.err) == (0, "", "")
         done = by_cron(machine, inbox)
         assert (done.code, done.err) == (0, "")
+        assert done.out.startswith(f"{time} wait")
         assert done.out.count(" completed ") == time
     kept = sorted(path.name for path in (machine.folder / "kept").iterdir())
     assert len(kept) == 2

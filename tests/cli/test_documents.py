@@ -116,7 +116,7 @@ def test_hints_in_the_code_name_only_commands_that_exist() -> None:
     assert wrong == set()
 
 
-JUDGES = (("--help",), ("review", "latest"), ("audit",), ("inbox",), ("log",), ("attest", "--help"),
+JUDGES = (("--help",), ("review", "latest"), ("audit",), ("inbox",), ("log",), ("stats",), ("attest", "--help"),
           ("attest", "latest", "--as", "a", "--key", "k"), ("release", "latest", "--to", "nowhere"))  # fmt: skip
 SDKS = {"anthropic", "pydantic", "httpx2", "httpx", "openai", "opentelemetry"}
 

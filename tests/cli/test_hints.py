@@ -39,3 +39,27 @@ def test_a_bound_beyond_the_ledger_is_told_in_both_flags(program: Program) -> No
 def test_pins_are_never_said_to_be_imported_into_self(program: Program) -> None:
     told = program("trust", "import", "--help").out
     assert "never the key folder's self" in " ".join(told.split()) and "else the key folder's self" not in told
+
+
+def test_a_name_is_escaped_once_however_it_comes_into_an_error(program: Program) -> None:
+    for command, said in (
+        (("review", "a\\b"), "no session 'a\\\\b' in "), (("review", "a\x1bb"), "no session 'a\\u{1b}b' in "),
+        (("review", "latest", "--ledger", "x\\y\x1b.db"), "/x\\y\\u{1b}.db\n"),
+    ):
+        refused = program(*command)
+        assert refused.code == 14 and said in refused.err, refused.err
+        assert "\\\\\\" not in refused.err
+
+
+def test_a_ledger_that_was_moved_without_its_content_is_told_from_one_that_lacks_a_piece_of_it(program: Program) -> None:
+    assert program.job().code == 0
+    (program.folder / "kept").write_text(program("checkpoint").out)
+    (program.folder / "new").mkdir()
+    (program.folder / "ledger.db").rename(program.folder / "new/ledger.db")
+    for command in (("review", "latest"), ("ledger", "adopt", "--checkpoint", "kept")):
+        refused = program(*command, "--ledger", "new/ledger.db")
+        assert refused.code in (11, 14)
+        assert "new/ledger.content.db: a ledger's content lies in a file of its own beside it" in refused.err
+        assert "hint: the two files move together" in refused.err
+    (program.folder / "ledger.content.db").rename(program.folder / "new/ledger.content.db")
+    assert program("review", "latest", "--ledger", "new/ledger.db").code == 0

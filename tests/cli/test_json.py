@@ -9,7 +9,7 @@ import pytest
 from tests.cli.program import Program
 from tests.servers.anthropic_server import AnthropicServer, Fault
 
-RESULTS = (("checkpoint",), ("audit",), ("key", "list"), ("trust", "show"), ("config",), ("inbox",),
+RESULTS = (("checkpoint",), ("audit",), ("key", "list"), ("trust", "show"), ("config",), ("inbox",), ("stats",),
            ("review", "latest"), ("help",))  # fmt: skip
 ERRORS = [
     (("bogus",), 2), (("run",), 2), (("release", "latest"), 2), (("log", "a", "b"), 2), (("log", "--bogus"), 2),

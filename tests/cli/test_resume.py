@@ -75,7 +75,7 @@ def test_the_inbox_says_why_a_session_waits_since_when_and_how_it_goes_on(
     assert item["reason"] == close["data"]["reason"]
     assert (item["state"], item["at"], item["next"]) == ("suspended", close["at"], f"safeloop resume {close['session']}")
     shown = program("inbox").out
-    assert re.search(r"suspended +now .*safeloop resume .*\n +waiting: until 20\S+Z, the server asks to slow down", shown)
+    assert re.search(r"quota +now  suspended .*safeloop resume .*\n +waiting: until 20\S+Z, the server asks to slow down", shown)
 
 
 def test_all_takes_those_whose_time_has_come_and_leaves_the_others(

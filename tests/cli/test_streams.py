@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.program import Program
 
-READERS = (("log",), ("checkpoint",), ("audit",), ("key", "list"), ("trust", "show"), ("config",), ("inbox",),
+READERS = (("log",), ("checkpoint",), ("audit",), ("key", "list"), ("trust", "show"), ("config",), ("inbox",), ("stats",),
            ("review", "latest"), ("help",), ("help", "verify"))  # fmt: skip
 COLOUR = "\x1b["
 

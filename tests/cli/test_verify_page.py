@@ -13,9 +13,9 @@ from tests.cli.program import ROOT, Program
 Blocks = list[tuple[str, str]]
 
 
-def blocks() -> Blocks:
-    """Return the page's commands in order, each with the heading that it stands under."""
-    text = (ROOT / "safeloop" / "docs" / "verify.md").read_text(encoding="utf-8")
+def blocks(page: str = "verify") -> Blocks:
+    """Return a page's commands in order, each with the heading that it stands under."""
+    text = (ROOT / "safeloop" / "docs" / f"{page}.md").read_text(encoding="utf-8")
     found, heading = [], ""
     for title, block in re.findall(r"^#+ ([^\n]*)$|^```sh\n(.*?)^```$", text, re.M | re.S):
         heading = title or heading

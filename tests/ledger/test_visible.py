@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safeloop.ledger import encode, escaped, parse, visible
-from safeloop.ledger.visible import has_unseen
+from safeloop.ledger import encode, parse
+from safeloop.ledger.visible import escaped, has_unseen, unseen_escaped, visible
 
 ANY_TEXT = st.text(st.characters())  # lone surrogates included
 NASTY = st.text(st.sampled_from("ab\\é\u202e\0\ud800\U000e0041\U0001f600\n\u200b…[]"))
@@ -103,3 +103,10 @@ def test_a_flood_of_hidden_characters_is_cut_like_any_other() -> None:
 def test_a_character_that_can_carry_a_hidden_text_is_shown(code: int) -> None:
     assert escaped(f"a{chr(code)}") == f"a\\u{{{code:x}}}"
     assert has_unseen(chr(code)) and not has_unseen("a\\b\n\t")
+
+
+@given(ANY_TEXT | NASTY)
+def test_what_was_escaped_before_is_not_escaped_again(text: str) -> None:
+    assert unseen_escaped(escaped(text)) == escaped(text)
+    assert not has_unseen(unseen_escaped(text))
+    assert unseen_escaped("a\\b\x1b\n", keep_lines=True) == "a\\b\\u{1b}\n"

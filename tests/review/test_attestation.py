@@ -18,7 +18,8 @@ from safeloop.ledger.reader import LedgerReader
 from safeloop.ledger.sshsig import PublicKey
 from safeloop.ledger.trust import load_trust
 from safeloop.review.attesting.attestation import Digests, Statement, parse_statement, statement
-from safeloop.review.attesting.judgement import Claim, Invalid, check_attestation, check_claim
+from safeloop.review.attesting.eligibility import Invalid
+from safeloop.review.attesting.judgement import Claim, check_attestation, check_claim
 from safeloop.review.attesting.signers import sign_statement
 from safeloop.review.attesting.sums import sums
 from safeloop.review.record import load_record

@@ -14,10 +14,11 @@ from safeloop.ledger import Ledger, Row
 from safeloop.ledger.note import Checkpoint
 from safeloop.ledger.sshsig import PLAIN, PublicKey
 from safeloop.review import ReviewSurface
-from safeloop.review.attesting.judgement import Invalid
+from safeloop.review.attesting.eligibility import Invalid
 from safeloop.review.attesting.signers import sign_statement
 from safeloop.review.record import Record
-from safeloop.review.releasing.gate import Judged, Verdict, decide, judge_attestations
+from safeloop.review.releasing.gate import Verdict, decide
+from safeloop.review.releasing.judging import Judged, judge_attestations
 from safeloop.review.releasing.policy import ReleasePolicy
 from tests.review.sessions import SessionBuilder, completed, paper
 
@@ -140,7 +141,7 @@ def test_one_key_under_two_names_counts_once() -> None:
         attestation(0, KEYS[0], reviewer="alice"), attestation(1, KEYS[0], reviewer="bob"),
         policy=ReleasePolicy(accepts=2),
     )
-    assert messages(verdict) == ["1 of 2 accepts that count"]
+    assert messages(verdict) == ["1 of 2 accepts that count; alice and bob signed with one key, which counts once"]
 
 
 def test_a_hardware_key_with_the_same_raw_bytes_is_the_same_key() -> None:

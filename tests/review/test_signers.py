@@ -1,12 +1,15 @@
+import base64
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from safeloop.errors import EncodingError, KeyUnusable
 from safeloop.ledger import signers, sshsig
-from safeloop.ledger.signers import as_armor
+from safeloop.ledger.keys import read_reviewer_key
+from safeloop.ledger.signers import as_armor, require_signer
 from safeloop.review.attesting.signers import sign_statement
 
 STATEMENT = b'{"_type":"https://in-toto.io/Statement/v1"}'
@@ -97,8 +100,9 @@ def test_a_public_file_whose_key_no_agent_holds_is_an_error(reviewer, tmp_path, 
     key = reviewer(ALICE)
     key.rename(tmp_path / "elsewhere")
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    with pytest.raises(KeyUnusable, match="could not sign"):
+    with pytest.raises(KeyUnusable, match="no ssh-agent answers") as caught:
         sign_statement(STATEMENT, key.with_suffix(".pub"))
+    assert f"ssh-add {key}" in caught.value.hint
     capfd.readouterr()
 
 
@@ -117,3 +121,101 @@ def test_armor_is_brought_into_the_one_form_and_crlf_is_refused(reviewer):
         as_armor(armored.replace("\n", "\r\n").encode())
     with pytest.raises(EncodingError, match="not ASCII"):
         as_armor(armored.replace("SSH", "SSĦ").encode())
+
+
+# --- what can be seen before anything is signed -------------------------------------------------------------------
+
+def test_the_public_half_is_known_without_passphrase_agent_or_signature(reviewer, tmp_path, monkeypatch):
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    for person, passphrase in (("alice@example.org", ""), ("bob@example.org", "battery staple")):
+        key = reviewer(person, passphrase=passphrase)
+        public = sshsig.parse_public_key(key.with_suffix(".pub").read_text())
+        assert require_signer(key) == require_signer(key.with_suffix(".pub")) == public
+
+
+def test_a_key_in_another_form_is_known_by_the_public_file_beside_it(reviewer):
+    key = reviewer(ALICE)
+    public = require_signer(key)
+    private = read_reviewer_key(key)
+    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    assert require_signer(key) == public
+    key.with_suffix(".pub").unlink()
+    with pytest.raises(KeyUnusable, match="is not an SSH key: not an OpenSSH private key"):
+        require_signer(key)
+
+
+@pytest.mark.parametrize(("folder", "said"), [("/nonexistent", "there is no ssh-add here"), (None, "has not answered for")])
+def test_an_agent_that_cannot_be_asked_is_told_from_one_that_does_not_hold_the_key(
+    reviewer, tmp_path, monkeypatch, folder, said
+):
+    key = reviewer(ALICE)
+    key.rename(tmp_path / "elsewhere")
+    if folder is None:
+        (tmp_path / "ssh-add").write_text("#!/bin/sh\nexec sleep 5\n")
+        (tmp_path / "ssh-add").chmod(0o700)
+        monkeypatch.setattr(signers, "_PATIENCE_S", 0.2)
+    monkeypatch.setenv("PATH", folder or f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(KeyUnusable, match=said):
+        require_signer(key.with_suffix(".pub"))
+
+
+def test_a_public_file_that_cannot_be_read_is_an_error(reviewer, tmp_path):
+    (tmp_path / "folder.pub").mkdir()
+    with pytest.raises(KeyUnusable, match="cannot be read: Is a directory"):
+        require_signer(tmp_path / "folder.pub")
+
+
+def packed(*, magic: bytes = b"openssh-key-v1\0", keys: int = 1, blob: bytes | None = None) -> bytes:
+    def string(data: bytes) -> bytes:
+        return len(data).to_bytes(4) + data
+
+    inner = magic + string(b"none") * 2 + string(b"") + keys.to_bytes(4) + string(PUBLIC.blob if blob is None else blob)
+    text = base64.b64encode(inner + string(b"")).decode()
+    return f"-----BEGIN OPENSSH PRIVATE KEY-----\n{text}\n-----END OPENSSH PRIVATE KEY-----\n".encode()
+
+
+PUBLIC = sshsig.PublicKey(sshsig.PLAIN, base64.b64decode("11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="))
+
+
+def test_the_public_half_of_a_private_file_is_read_to_the_last_byte():
+    assert sshsig.parse_private_file(packed()) == PUBLIC
+    for data, said in ((packed(magic=b"openssh-key-v2\0"), "does not begin with openssh-key-v1"),
+                       (packed(keys=2), "holds one key"), (packed(blob=PUBLIC.blob + b"x"), "after the end"),
+                       (packed(blob=b""), "cut short"), (b"x" + packed(), "not an OpenSSH private key"),
+                       (packed().replace(b"\n-", b"=\n-"), "not base64"), (b"", "not an OpenSSH private key")):
+        with pytest.raises(EncodingError, match=said):
+            sshsig.parse_private_file(data)
+
+
+def test_an_agent_that_does_not_sign_is_told_from_one_that_went_away(reviewer, tmp_path, agent, capfd, monkeypatch):
+    key = reviewer(ALICE)
+    subprocess.run(["ssh-add", "-q", "-c", key], check=True)  # asks its owner, and nobody is there
+    key.rename(tmp_path / "elsewhere")
+    public = key.with_suffix(".pub")
+    assert require_signer(public) == sshsig.parse_public_key(public.read_text())
+    with pytest.raises(KeyUnusable, match="the ssh-agent holds SHA256:.* and did not sign with it"):
+        sign_statement(STATEMENT, public)
+    subprocess.run(["ssh-add", "-q", "-D"], check=True, capture_output=True)
+    with pytest.raises(KeyUnusable, match="the ssh-agent does not hold SHA256:"):
+        sign_statement(STATEMENT, public)
+    capfd.readouterr()
+
+
+def test_a_hardware_key_whose_hardware_is_missing_is_told_from_a_wrong_passphrase(tmp_path, capfd):
+    handle = tmp_path / "token"
+    handle.write_bytes(packed(blob=sshsig.PublicKey(sshsig.HARDWARE, PUBLIC.raw, "ssh:").blob))
+    handle.chmod(0o600)
+    with pytest.raises(KeyUnusable, match="could not sign with the hardware key of .*token") as caught:
+        sign_statement(STATEMENT, handle)
+    assert "plug it in" in caught.value.hint
+    capfd.readouterr()
+
+
+def test_a_private_key_of_another_type_is_refused_by_its_name(tmp_path):
+    key = tmp_path / "rsa"
+    key.write_bytes(packed(blob=(7).to_bytes(4) + b"ssh-rsa" + b"rest"))
+    key.chmod(0o600)
+    with pytest.raises(KeyUnusable, match="key type 'ssh-rsa'"):
+        require_signer(key)
+    with pytest.raises(KeyUnusable, match="there is no key at"):
+        require_signer(tmp_path / "none.pub")

@@ -19,6 +19,14 @@ _SOME = (
 )
 
 
+LEFT_BEHIND = "the two files move together: bring it from where the ledger was, or from a backup"
+
+
+def left_behind(path: Path) -> str:
+    """Say that a ledger is here and its content is not."""
+    return f"there is no {path}: a ledger's content lies in a file of its own beside it"
+
+
 def content_path(ledger: Path) -> Path:
     """Return where the content of a ledger lies: `NAME.content.db` beside `NAME.db`."""
     return ledger.with_name(f"{ledger.name.removesuffix('.db')}.content.db")
@@ -47,6 +55,8 @@ class ContentStore:
             # Content may have been erased or left behind as a whole; what is missing is the judge's finding.
             self._connection = _opened_to_read(path) if path.exists() else None
         else:
+            if not path.exists():
+                raise LedgerError(left_behind(path), hint=LEFT_BEHIND)
             self._connection = database.connect(path, timeout_s)
             with database.translated(path):
                 self._connection.execute("PRAGMA secure_delete = ON")

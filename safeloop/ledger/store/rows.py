@@ -257,6 +257,18 @@ class RowStore:
         sql = "SELECT session_id FROM row WHERE session_id IS NOT NULL GROUP BY session_id ORDER BY min(idx)"
         return (str(session) for (session,) in self._stream(sql))
 
+    def places(self) -> Iterator[tuple[object, int]]:
+        """Yield every row's session and position, by session and by the place in it; from one index, and no row."""
+        return self._stream(
+            "SELECT session_id, idx FROM row INDEXED BY row_session WHERE session_id IS NOT NULL ORDER BY session_id, n"
+        )
+
+    def places_of_kinds(self, kinds: tuple[str, ...]) -> Iterator[int]:
+        """Yield the positions of the rows of some kinds, in order; from one index, and no row."""
+        marks = ", ".join("?" * len(kinds))
+        sql = f"SELECT idx FROM row INDEXED BY row_kind WHERE kind IN ({marks}) ORDER BY idx"  # noqa: S608 - marks only
+        return (idx for (idx,) in self._stream(sql, *kinds))
+
     def count_like(self, prefix: str) -> int:
         """Return how many rows there are of sessions whose id begins so, found by an index."""
         sql = "SELECT count(*) FROM row WHERE session_id >= ? AND session_id < ?"

@@ -215,7 +215,7 @@ def _named(file: TutorialFile, name: str | None) -> str:
         plain = re.sub(r"[^A-Za-z0-9._-]", "-", file.path.stem).lstrip("._-")[:32]
         return plain or "tutorial"
     if not _NAME.match(name):
-        raise SettingError(f"{visible(name, 60)!r} cannot name an import", hint="--name: letters, digits, dots, dashes")
+        raise SettingError(f"'{visible(name, 60)}' cannot name an import", hint="--name: letters, digits, dots, dashes")
     return name
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from safeloop.ledger.charges import HOUR
 from safeloop.ledger.ledger import Ledger, View
@@ -33,6 +34,28 @@ class Used:
     unit: str
     limit: int
     charged: int
+
+    @property
+    def part(self) -> float:
+        """How much of the limit that is: 1.0 is full, and more is beyond it. A limit of 0 is full."""
+        return self.charged / self.limit if self.limit else 1.0 + self.charged
+
+    @property
+    def until(self) -> datetime:
+        """When the window turns; UTC."""
+        return turns_at(self.window, self.begins)
+
+
+def turns_at(window: str, begins: str) -> datetime:
+    """Return when a window turns; UTC.
+
+    Args:
+        window: `hour`, `day` or `month`.
+        begins: As the `at` of its rows begins.
+    """
+    start = datetime.fromisoformat({"hour": "{}:00", "day": "{}", "month": "{}-01"}[window].format(begins))
+    ends = start + {"hour": timedelta(hours=1), "day": timedelta(days=1), "month": timedelta(days=32)}[window]
+    return (ends.replace(day=1) if window == "month" else ends).replace(tzinfo=UTC)
 
 
 def set_limits(ledger: Ledger, change: Change) -> Row:

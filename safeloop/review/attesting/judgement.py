@@ -20,6 +20,7 @@ from safeloop.ledger.note import parse_checkpoint
 from safeloop.ledger.sshsig import PublicKey
 from safeloop.ledger.trust import REVIEW_NAMESPACE, Trust
 from safeloop.review.attesting.attestation import Digests, Statement, parse_statement
+from safeloop.review.attesting.eligibility import Invalid, pinned
 from safeloop.review.cut import cut_of, voiding_rows
 
 if TYPE_CHECKING:
@@ -27,13 +28,6 @@ if TYPE_CHECKING:
 
     from safeloop.ledger import Row
     from safeloop.review.record import Record
-
-
-@dataclass(frozen=True, slots=True)
-class Invalid:
-    """Why an attestation counts for nothing, as a clause."""
-
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +121,7 @@ def _signer(
         key = sshsig.verify(data["signature"], REVIEW_NAMESPACE, data["statement"].encode())
     except VerificationError as error:
         return Invalid(str(error))
-    return pinned(key, stated.reviewer, trust, at)
+    return pinned(key, stated.reviewer, trust, at, record.ledger, claim.size)
 
 
 def _misfits(stated: Statement, claim: Claim, record: Record, cut: Row, digests: Digests) -> Iterator[str]:
@@ -172,15 +166,3 @@ def checkpoint_misfits(stated: Statement, claim: Claim, subject: Subject) -> Ite
         yield "its checkpoint is of another ledger"
     if not subject.idx < checkpoint.size <= size:
         yield f"its checkpoint of size {checkpoint.size} was not made between the cut and the attestation"
-
-
-def pinned(key: PublicKey, reviewer: str, trust: Trust, at: datetime) -> PublicKey | Invalid:
-    """Return the key if it may review in this person's name at that (aware) moment; else why it may not."""
-    if key in trust.reviewer_keys(reviewer, REVIEW_NAMESPACE, at):
-        return key
-    if key.raw in trust.operator_keys:
-        return Invalid(f"{key.fingerprint} is the operator's own key, which never counts as a reviewer's")
-    lines = [line for line in trust.reviewers if line.key == key and reviewer in line.principals]
-    if lines:
-        return Invalid(f"{key.fingerprint} of {reviewer} is pinned, but not for reviews at this time")
-    return Invalid(f"{key.fingerprint} is not pinned as a key of {reviewer} in {trust.path / 'reviewers'}")

@@ -26,11 +26,13 @@ from safeloop.review.attesting.attestation import (
     parse_statement,
     statement,
 )
-from safeloop.review.attesting.judgement import Claim, Invalid, check_claim
+from safeloop.review.attesting.eligibility import Invalid, pinned
+from safeloop.review.attesting.judgement import Claim, check_claim
 from safeloop.review.cut import cut_of
 
 if TYPE_CHECKING:
     from safeloop.ledger import Row
+    from safeloop.ledger.sshsig import PublicKey
     from safeloop.ledger.trust import Trust
     from safeloop.review.framing.shown import ShownFrame
 
@@ -72,6 +74,17 @@ def state(shown: ShownFrame, decision: str, reviewer: str, notes: str, now: date
     ))
 
 
+def require_eligible(shown: ShownFrame, reviewer: str, key: PublicKey, trust: Trust, now: datetime) -> None:
+    """Refuse a reviewer and a key that can never count, before anything is shown to them.
+
+    Raises:
+        NotAttested: Its signature would count for nothing; the message says why, and the hint what mends it.
+    """
+    judged = pinned(key, reviewer, trust, now, shown.record.ledger, shown.record.head.size)
+    if isinstance(judged, Invalid):
+        raise NotAttested(f"nothing that this key signs would count: {judged.reason}", hint=judged.hint)
+
+
 def attest_unsigned(ledger: Ledger, shown: ShownFrame, stated: bytes) -> AttestationResult:
     """Record a statement without a signature; it counts for nothing at the gate."""
     return _append(ledger, shown, stated, None)
@@ -102,7 +115,7 @@ def attest_signed(
     if isinstance(judged, Invalid):
         raise NotAttested(
             f"this attestation would count for nothing: {judged.reason}",
-            hint=f"reviewers are pinned in {trust.path / 'reviewers'}; then read the frame and sign it again",
+            hint=judged.hint or f"reviewers are pinned in {trust.path / 'reviewers'}; read the frame and sign it again",
         )
     return _append(ledger, shown, stated, signature)
 

@@ -6,14 +6,15 @@ outside stand in quotes unless they are plain, so that no name can add a sentenc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from safeloop.ledger.kinds import KINDS
+from safeloop.review.framing.circumstances import of_open, of_resume, of_session, unbound_spec
 from safeloop.review.framing.layout import word
 from safeloop.review.framing.results import Result, foreign_checks, results
 from safeloop.spec import spend_of
-from safeloop.spec.dry_run import is_dry_run, is_not_run
+from safeloop.spec.dry_run import is_not_run
 from safeloop.spec.labels import cut_of
 from safeloop.spec.standing import State, standing_of
 
@@ -29,6 +30,7 @@ def assumptions(facts: Facts) -> tuple[str, ...]:
     found = [sentence for row in facts.rows for sentence in _of_row(facts, row)]
     found += _in_doubt_still(facts)
     found += _without_result(facts)
+    found += of_session(facts)
     found += _criteria(facts)
     found += _ending(facts)
     return tuple(found)
@@ -53,6 +55,10 @@ def _turn(facts: Facts, row: Row) -> Iterator[str]:
         yield f"{turn}: no usable figures from the provider: charged in full, {data['token_delta']} tokens"
     if data["stop_reason"] == "max_tokens":
         yield f"{turn}: output produced at a ceiling: the answer was cut at its token limit{_clamp(facts, row)}"
+    if data["stop_reason"] == "model_context_window_exceeded":
+        yield f"{turn}: output produced at a ceiling: the answer was cut where the model's context window ends"
+    if data["usage"] is not None and data["usage"]["searches"]:
+        yield f"{turn}: the provider made {data['usage']['searches']} searches of its own, which no row holds"
 
 
 def _clamp(facts: Facts, row: Row) -> str:
@@ -83,11 +89,6 @@ def _attempt(_facts: Facts, row: Row) -> Iterator[str]:
                f"charged {data['charged_tokens']} tokens, the provider may have billed others")
 
 
-def _open(_facts: Facts, row: Row) -> Iterator[str]:
-    if is_dry_run(row.data):
-        yield "dry run: no call that writes or destroys was run, no criterion was checked, and it can never be released"
-
-
 def _tool(facts: Facts, row: Row) -> Iterator[str]:
     data = row.data
     call = f"turn {data['turn']}: tool {word(data['tool'])}"
@@ -95,7 +96,7 @@ def _tool(facts: Facts, row: Row) -> Iterator[str]:
         yield f"{call} was not run: the model was told what would have been done"
     elif not data["pass_fail"]:
         reason = "" if data["error"] is None else f": {word(data['error']['class'])}"
-        yield f"{call} was refused or failed{reason}"
+        yield f"{call} was refused or failed{reason}{_lasting(data)}"
     before = _begun_before(facts, row)
     if before is not None:
         again = "" if _is_no_run(row) else " besides, so that it may have run twice"
@@ -104,6 +105,12 @@ def _tool(facts: Facts, row: Row) -> Iterator[str]:
     cut = cut_of(result) if isinstance(result, bytes) else ""
     if cut:
         yield f"{call}: its result did not reach the model whole: {cut}"
+
+
+def _lasting(data: Mapping[str, Any]) -> str:
+    """Say of a call that was given up at its time limit that it may have done all the same what it does."""
+    is_given_up = data["error"] is not None and data["error"]["class"] == "TimedOut"
+    return ", and may have had its effect" if is_given_up and data["permission"] != "read" else ""
 
 
 def _begun_before(facts: Facts, row: Row) -> Row | None:
@@ -135,8 +142,8 @@ def _approval(_facts: Facts, row: Row) -> Iterator[str]:
 
 
 _BY_KIND: dict[str, Callable[[Facts, Row], Iterator[str]]] = {
-    "open": _open, "turn": _turn, "breach": _breach, "intent": _intent, "attempt": _attempt, "tool": _tool,
-    "approval": _approval,
+    "open": of_open, "resume": of_resume, "turn": _turn, "breach": _breach, "intent": _intent, "attempt": _attempt,
+    "tool": _tool, "approval": _approval,
 }
 
 
@@ -170,7 +177,7 @@ def _criteria(facts: Facts) -> Iterator[str]:
 def _ending(facts: Facts) -> Iterator[str]:
     close = facts.close
     if close is None:
-        yield _UNGOVERNED
+        yield f"{_UNGOVERNED}{unbound_spec(facts)}"
         return
     data = close.data
     if data["outcome"] != "completed":

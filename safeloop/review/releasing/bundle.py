@@ -50,7 +50,7 @@ def require_plain_names(names: Iterable[str], where: str) -> None:
     if refused is not None:
         name, fault = refused
         raise VerificationError(
-            f"{where} names {visible(name, 80)!r}, and {fault}: nothing is released",
+            f"{where} names '{visible(name, 80)}', and {fault}: nothing is released",
             hint="the rows cannot be changed: the work needs a session of its own: safeloop spec",
         )
 

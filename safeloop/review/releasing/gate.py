@@ -6,33 +6,23 @@ What is counted are distinct raw public keys, each by its latest decision: one k
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
-from safeloop.review.attesting.judgement import Invalid, check_attestation
+from safeloop.review.attesting.eligibility import Invalid
 from safeloop.review.cut import cut_of, is_governed, voiding_rows
 from safeloop.spec.dry_run import is_dry_run
 
 if TYPE_CHECKING:
     from safeloop.ledger import Row
     from safeloop.ledger.sshsig import PublicKey
-    from safeloop.ledger.trust import Trust
-    from safeloop.review.attesting.attestation import Digests
     from safeloop.review.record import Record
+    from safeloop.review.releasing.judging import Judged
     from safeloop.review.releasing.policy import ReleasePolicy
 
 ACCEPT = "accept"
 _COMPLETED, _BREACHED, _UNMET = "completed", "breached", "unmet"
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """An attestation row, and whose key signed it or why it counts for nothing."""
-
-    row: Row
-    by: PublicKey | Invalid
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,32 +44,19 @@ class Verdict:
         reasons: All that speak against it; none if it is released.
         accepts: The attestations that count as accepts, in order.
         ignored: Attestations that count for nothing, each as a clause with its row and its reason.
+        mends: What would make them count, where something would: commands.
     """
 
     released: bool
     reasons: tuple[Reason, ...]
     accepts: tuple[Row, ...]
     ignored: tuple[str, ...] = ()
+    mends: tuple[str, ...] = ()
 
-
-def judge_attestations(
-    record: Record, digests: Digests, trust: Trust, at: datetime | None = None
-) -> tuple[Judged, ...]:
-    """Judge every attestation of a session.
-
-    Args:
-        record: The verified session.
-        digests: Of the frame, the sums and the output as they are now.
-        trust: Who may review.
-        at: The (aware) moment at which a reviewer's key must be pinned; None is each row's own time, as an audit
-            judges.
-    """
-    return tuple(
-        Judged(row, check_attestation(
-            row, record, digests.frame, digests.sums, digests.output, trust, at or datetime.fromisoformat(row.at)
-        ))
-        for row in record.kinds("attestation")
-    )
+    @property
+    def next_step(self) -> str:
+        """What to do first, where it is not released, and what then."""
+        return "; ".join(dict.fromkeys([*self.mends, *(reason.hint for reason in self.reasons)]))
 
 
 def decide(
@@ -100,22 +77,26 @@ def decide(
         operator_keys: Raw writer and log keys, which never count as a reviewer's.
     """
     latest: dict[bytes, Row] = {}
-    ignored = []
+    names: dict[bytes, dict[str, None]] = {}
+    ignored: list[tuple[Row, Invalid]] = []
     for each in sorted(judged, key=lambda one: one.row.idx):
         found = _counted(each, frame, operator_keys)
         if isinstance(found, Invalid):
-            ignored.append(f"row {each.row.id} counts for nothing: {found.reason}")
+            ignored.append((each.row, found))
         else:
             latest[found.raw] = each.row
-    accepts = tuple(row for row in latest.values() if row.data["decision"] == ACCEPT)
+            names.setdefault(found.raw, {})[each.row.data["reviewer"]] = None
+    accepts = sorted((row for row in latest.values() if row.data["decision"] == ACCEPT), key=lambda row: row.idx)
     rejects = [row for row in latest.values() if row.data["decision"] != ACCEPT]
+    standing = tuple(_session_reasons(record, policy))
     reasons = (
-        *_session_reasons(record, policy),
+        *standing,
         *(_rejected(row) for row in rejects if policy.any_reject_blocks),
-        *_missing_accepts(record.session, len(accepts), policy.accepts),
+        *_missing_accepts(record.session, len(accepts), policy.accepts, tuple(names.values()), standing),
     )
-    in_order = tuple(sorted(accepts, key=lambda row: row.idx))
-    return Verdict(not reasons, reasons, in_order, tuple(ignored))
+    told = tuple(f"row {row.id} counts for nothing: {found.reason}" for row, found in ignored)
+    mends = tuple(found.hint for _, found in ignored if found.hint and not standing)
+    return Verdict(not reasons, reasons, tuple(accepts), told, tuple(dict.fromkeys(mends)))
 
 
 def _counted(each: Judged, frame: str, operator_keys: frozenset[bytes]) -> PublicKey | Invalid:
@@ -164,7 +145,7 @@ def outcome_reasons(session: str, outcome: str, policy: ReleasePolicy) -> Iterat
     elif not allowed[outcome]:
         key = "accept_breach" if outcome == _BREACHED else "accept_unmet"
         yield Reason(f"session {session} ended as {outcome}, which the policy does not release",
-                     f"run it again, or let who pins the keys set {key} = true in release.toml")
+                     f"do the work again: safeloop run; or let who pins the keys set {key} = true in release.toml")
 
 
 def _rejected(row: Row) -> Reason:
@@ -174,7 +155,21 @@ def _rejected(row: Row) -> Reason:
                   f"safeloop attest {row.session} --as {reviewer}")
 
 
-def _missing_accepts(session: str, found: int, wanted: int) -> Iterator[Reason]:
+def _missing_accepts(
+    session: str, found: int, wanted: int, signers: tuple[Iterable[str], ...], standing: Sequence[Reason]
+) -> Iterator[Reason]:
+    """Say how many accepts are missing, and which names could be taken for several people.
+
+    Args:
+        session: The session.
+        found: Accepts that count.
+        wanted: How many the policy asks for.
+        signers: The names under which each key has signed.
+        standing: What no accept mends, and whose next step therefore comes first.
+    """
     # A policy cannot ask for none; if one ever could, nothing would be released without a person all the same.
     if found < max(wanted, 1):
-        yield Reason(f"{found} of {wanted} accepts that count", f"safeloop attest {session} --as NAME --key FILE")
+        shared = [" and ".join(names) for names in map(tuple, signers) if len(names) > 1]
+        counted_once = "".join(f"; {names} signed with one key, which counts once" for names in shared)
+        hint = standing[0].hint if standing else f"safeloop attest {session} --as NAME --key FILE"
+        yield Reason(f"{found} of {wanted} accepts that count{counted_once}", hint)

@@ -25,7 +25,8 @@ from safeloop.review.framing.facts import Erased, check_form
 from safeloop.review.framing.promise import find_session
 from safeloop.review.framing.shown import ShownFrame, show
 from safeloop.review.releasing.bundle import bundle, require_plain_names
-from safeloop.review.releasing.gate import Verdict, decide, judge_attestations
+from safeloop.review.releasing.gate import Verdict, decide
+from safeloop.review.releasing.judging import judge_attestations
 from safeloop.review.releasing.placing import held, target_of
 from safeloop.review.releasing.policy import ReleasePolicy, parse_policy, read_canonical
 
@@ -86,7 +87,9 @@ def release(
         KeyUnusable: The policy is not understood.
         SessionNotFoundError: No such session.
     """
-    target = target_of(Path(destination), Path(ledger.db_path))
+    # The folder `self` lies in the key folder.
+    pins = Path(os.path.realpath(trust.path)).parent if trust.is_self else trust.path
+    target = target_of(Path(destination), Path(ledger.db_path), pins)
     policy = parse_policy(trust.release_policy_text, str(trust.path / "release.toml"))
     with LedgerReader(ledger.db_path) as reader:
         shown = show(*find_session(reader, trust, session, reader.path), trust, reader.read_content)
@@ -106,8 +109,7 @@ def _ask(shown: ShownFrame, trust: Trust, policy: ReleasePolicy, now: datetime) 
     verdict = decide(record, judged, policy, frame=shown.sha256, operator_keys=trust.operator_keys)
     if not verdict.released:
         told = "; ".join([*(reason.message for reason in verdict.reasons), *verdict.ignored])
-        hints = dict.fromkeys(reason.hint for reason in verdict.reasons)
-        raise NotAttested(f"session {record.session} is not released: {told}", hint="; ".join(hints))
+        raise NotAttested(f"session {record.session} is not released: {told}", hint=verdict.next_step)
     require_plain_names((name for name, _ in shown.files), f"row {shown.facts.cut.id}")
     return verdict
 
@@ -124,7 +126,7 @@ def _require_whole(shown: ShownFrame) -> None:
         if isinstance(each, Erased):
             raise NotAttested(
                 f"session {facts.session} is not released: row {each.row} erased what would be handed out",
-                hint="the work needs a session of its own",
+                hint="the work needs a session of its own: safeloop run",
             )
 
 
@@ -153,7 +155,7 @@ def _record(ledger: Ledger, shown: ShownFrame, data: dict[str, Any]) -> tuple[bo
         if [row.leaf for row in view.session(record.session)] != [row.leaf for row in record.rows]:
             raise NotAttested(
                 f"session {record.session} changed while it was judged: nothing was released",
-                hint="run the same command again",
+                hint=f"look again, and then the same command: safeloop review {record.session}",
             )
         return () if earlier else (Draft(record.session, "release", data),)
 

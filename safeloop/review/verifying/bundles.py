@@ -16,7 +16,8 @@ from safeloop.ledger.trust import Trust
 from safeloop.review.attesting.attestation import FRAME, OUTPUT, SUMS, Digests
 from safeloop.review.record import Record
 from safeloop.review.releasing.bundle import CHECKPOINT, RECEIPTS, receipt_name
-from safeloop.review.releasing.gate import Verdict, decide, judge_attestations
+from safeloop.review.releasing.gate import Verdict, decide
+from safeloop.review.releasing.judging import judge_attestations, row_time
 from safeloop.review.releasing.policy import ReleasePolicy, parse_policy, read_canonical
 from safeloop.review.verifying.contents import (
     NOT_IT,
@@ -94,7 +95,7 @@ class _Reading:
     def _receipts(self, head: SignedHead | None) -> Iterator[Receipted]:
         for path in sorted(self._files):
             name = path.removeprefix(f"{PROOF}/")
-            if name == path or not name.startswith(RECEIPTS):
+            if name == path or not name.startswith(RECEIPTS) or name.endswith("/"):
                 continue
             try:
                 found = open_receipt(proof_text(self._files, name), self._trust)
@@ -114,8 +115,9 @@ class _Reading:
     def _ask_the_gate(self, story: Story, head: SignedHead) -> tuple[Row, ...] | None:
         """Ask whether this may have been released, and return the attestations that it rests on, if it can be asked."""
         release = story.release
+        self._facts["judged_at"] = row_time(self._now)
         record = Record(head.checkpoint.origin, release.session, story.rows, head.checkpoint, head.note)
-        self._facts |= {"session": release.session, "row": release.id}
+        self._facts |= {"session": release.session, "row": release.id, "released_at": release.at}
         rule = f"the policy of row {release.id}"
         try:
             digests = self._digests()
@@ -155,15 +157,20 @@ class _Reading:
         """Say what a reader may conclude if nothing was found."""
         size = head.checkpoint.size
         self._facts["reviewers"] = [row.data["reviewer"] for row in verdict.accepts]
+        session = story.release.session
         self._findings.proved += [
-            f"{len(story.rows)} rows of session {story.release.session} are in ledger {head.checkpoint.origin}, under "
+            f"{len(story.rows)} rows of session {session} are in ledger {head.checkpoint.origin}, under "
             f"its checkpoint of {size:,} rows, and pinned writers signed them",
             *(f"{row.data['reviewer']} accepted this frame, these files and this output: row {row.id}"
               for row in verdict.accepts),
+            f"each of their keys may review at {row_time(self._now)}, by the clock of this machine",
             f"every decision about it before its release is here: rows {story.cut.id} to {story.release.id} have no "
             "gap in their session",
         ]
         self._findings.unproved += [
+            f"that it is the release which you expect: this is session {session}, and any other that was accepted is "
+            f"verified too; it says that it was released at {story.release.at}",
+            "modes, owners and times of the files, and that nobody changes them after they were read here",
             f"what came after row {story.release.id}: whether somebody rejected it since says the ledger alone",
             f"that {PROOF}/{FRAME} shows what the session's rows say: its reviewers signed it, content is not here",
         ]

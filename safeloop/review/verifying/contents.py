@@ -33,7 +33,7 @@ class BundleFile:
 
 
 Files = Mapping[str, BundleFile]
-"""Every file of the folder, by its path below it with `/`."""
+"""Every file of the folder, by its path below it with `/`; a folder with nothing in it ends in one."""
 
 
 def proof_file(files: Files, name: str) -> BundleFile:

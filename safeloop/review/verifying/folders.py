@@ -45,12 +45,17 @@ def read_document(path: Path) -> bytes:
 def read_folder(folder: Path) -> dict[str, BundleFile]:
     """Read every file of a folder by its path below it; of the released files only digests are kept.
 
+    A folder with nothing in it, which no release has, is there as `PATH/`, without bytes.
+
     Raises:
         VerificationError: A link, a device or anything else that is no regular file; or too much of it.
     """
     files: dict[str, BundleFile] = {}
     room, proof_room = MAX_BYTES, MAX_PROOF_BYTES
     for name, path in _walk(folder):
+        if path is None:
+            files[name] = BundleFile(hashlib.sha256().hexdigest(), 0)
+            continue
         keep = name.startswith(f"{PROOF}/") and name not in _DIGEST_ONLY
         files[name] = _read(path, room, proof_room if keep else None)
         room -= files[name].size
@@ -58,8 +63,11 @@ def read_folder(folder: Path) -> dict[str, BundleFile]:
     return files
 
 
-def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield (path below the folder, path) of every entry that is no folder; links to folders are not folders."""
+def _walk(folder: Path) -> Iterator[tuple[str, Path | None]]:
+    """Yield (path below the folder, path) of every entry that is no folder; links to folders are not folders.
+
+    A folder below with nothing in it has None, and its path ends in `/`.
+    """
     waiting, room = [""], MAX_ENTRIES
     while waiting:
         below = waiting.pop()
@@ -72,6 +80,8 @@ def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
         if room < 0:
             raise VerificationError(f"{visible(str(folder))} has more than {MAX_ENTRIES:,} files and folders",
                                     hint=WHAT_IT_CAN_BE)
+        if below and not entries:
+            yield below, None
         for entry in entries:
             name = f"{below}{entry.name}"
             if entry.is_dir(follow_symlinks=False):

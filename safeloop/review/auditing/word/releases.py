@@ -13,14 +13,8 @@ from safeloop.errors import EncodingError, VerificationError
 from safeloop.ledger import Row, sshsig
 from safeloop.ledger.trust import REVIEW_NAMESPACE, Trust
 from safeloop.review.attesting.attestation import parse_statement
-from safeloop.review.attesting.judgement import (
-    Claim,
-    Invalid,
-    Subject,
-    binding_misfits,
-    checkpoint_misfits,
-    pinned,
-)
+from safeloop.review.attesting.eligibility import Invalid, pinned
+from safeloop.review.attesting.judgement import Claim, Subject, binding_misfits, checkpoint_misfits
 from safeloop.review.auditing.word.states import Reviewed, Voice, files_digest
 from safeloop.review.releasing.gate import ACCEPT, outcome_reasons
 from safeloop.review.releasing.policy import ReleasePolicy, read_canonical
@@ -64,7 +58,7 @@ def _voice(session: Reviewed, row: Row, trust: Trust) -> Voice | Invalid:
         key = sshsig.verify(data["signature"], REVIEW_NAMESPACE, data["statement"].encode())
     except VerificationError as error:
         return Invalid(str(error))
-    found = pinned(key, stated.reviewer, trust, datetime.fromisoformat(row.at))
+    found = pinned(key, stated.reviewer, trust, datetime.fromisoformat(row.at), row.ledger, row.idx)
     if isinstance(found, Invalid):
         return found
     digests = stated.digests
