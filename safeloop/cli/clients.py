@@ -9,13 +9,15 @@ from pathlib import Path
 
 from safeloop.cli.settings import Settings
 from safeloop.errors import SettingError
+from safeloop.loop.opening import NOBODY, Billing
 from safeloop.models import ScriptedClient
 from safeloop.models.credentials import missing_key
 from safeloop.models.offline import MODEL as OFFLINE
 from safeloop.models.offline import OfflineAuditor
 from safeloop.models.scripted import SCRIPT_MODEL
 
-_NO_SECRETS = ("ANTHROPIC_BASE_URL", "ANTHROPIC_LOG")  # all others can hold a credential, or lead to one
+# All others can hold a credential that models are asked with, or lead to one.
+_NO_SECRETS = ("ANTHROPIC_BASE_URL", "ANTHROPIC_LOG", "ANTHROPIC_ADMIN_KEY")
 
 
 def client_for(
@@ -49,6 +51,17 @@ def client_for(
     from safeloop.models.anthropic import AnthropicClient  # noqa: PLC0415 - importing the SDK takes most of a second
 
     return AnthropicClient(), model
+
+
+def billing_of(settings: Settings, client: object) -> Billing:
+    """Return who pays, as usage reports name it; nobody where the client asks no provider that has such reports.
+
+    Raises:
+        SettingError: A setting is no such name, or holds a key.
+    """
+    named = Billing(settings.get("billing_workspace").value, settings.get("api_key_id").value)
+    is_claude = settings.get("base_url").value is None and not isinstance(client, ScriptedClient | OfflineAuditor)
+    return named if is_claude else NOBODY
 
 
 def _check_key() -> None:

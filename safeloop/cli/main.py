@@ -44,6 +44,9 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         ("approve", "approving:approve", "Sign that one may run, once."),
         ("refuse", "approving:refuse", "Sign that one must not run."),
     )),
+    ("Compare with the bill", (
+        ("reconcile", "reconciling:reconcile", "Compare with what the provider billed."),
+    )),
     ("Keep", (
         ("erase", "erasing:erase", "Erase content; the record stays."),
         ("export", "exporting:export", "Write rows, proofs and content as files."),

@@ -1,4 +1,4 @@
-"""Where the passphrase of encrypted keys comes from: a file or a command that the operator names, never a value.
+"""Where a secret comes from, such as the passphrase of encrypted keys: a file or a command, never a value.
 
 A value in a flag or in the environment is seen by every process of this user, and by the tools that a run starts.
 """
@@ -21,6 +21,7 @@ from safeloop.ledger.keys import Passphrase
 
 _MOST_BYTES = 1_000  # OpenSSL takes 1,024
 _COMMAND_TIMEOUT_S = 30.0
+_SETTING = {"passphrase": "key_passphrase_command", "admin key": "admin_key_command"}
 
 
 def passphrase_of(settings: Settings) -> Passphrase | None:
@@ -40,8 +41,35 @@ def passphrase_of(settings: Settings) -> Passphrase | None:
     return None if command.value is None else lambda: run_passphrase(command.value, command.origin)
 
 
-def read_passphrase(path: Path) -> bytes:
-    """Read the passphrase: the whole file but for one newline at its end.
+def admin_key_of(settings: Settings) -> str:
+    """Return the admin key that reads usage reports: from a file, a command, or the environment.
+
+    Raises:
+        SettingError: Two of them are set, or none.
+        KeyUnusable: It cannot be had, or is no text of a header.
+    """
+    file, command = settings.path("admin_key_file"), settings.get("admin_key_command")
+    if file is not None and command.value is not None:
+        raise SettingError(
+            f"an admin key file and an admin key command are both set ({command.origin})",
+            hint="unset one: safeloop config",
+        )
+    if file is not None:
+        secret = read_passphrase(file, "admin key")
+    elif command.value is not None:
+        secret = run_passphrase(command.value, command.origin, "admin key")
+    else:
+        secret = os.environ.get("ANTHROPIC_ADMIN_KEY", "").encode("utf-8", "surrogateescape")
+        if not secret:
+            raise SettingError(
+                "no admin key: ANTHROPIC_ADMIN_KEY is not set",
+                hint="export ANTHROPIC_ADMIN_KEY=..., or set admin_key_file; or save a report and name its file",
+            )
+    return secret.decode("utf-8", "replace")
+
+
+def read_passphrase(path: Path, what: str = "passphrase") -> bytes:
+    """Read a secret: the whole file but for one newline at its end.
 
     Raises:
         KeyUnusable: No regular file, readable by others, empty or too long; the hint mends it.
@@ -49,30 +77,30 @@ def read_passphrase(path: Path) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a pipe would wait for ever
     except OSError as error:
-        raise KeyUnusable(f"passphrase file {path} cannot be read: {error.strerror}", hint=f"ls -l {path}") from None
+        raise KeyUnusable(f"{what} file {path} cannot be read: {error.strerror}", hint=f"ls -l {path}") from None
     try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
-            raise KeyUnusable(f"passphrase file {path} is not a regular file", hint=f"ls -l {path}")
+            raise KeyUnusable(f"{what} file {path} is not a regular file", hint=f"ls -l {path}")
         if stat.S_IMODE(mode) & 0o077:
             raise KeyUnusable(
-                f"passphrase file {path} can be read by others (mode {stat.S_IMODE(mode):04o})",
+                f"{what} file {path} can be read by others (mode {stat.S_IMODE(mode):04o})",
                 hint=f"chmod 600 {path}",
             )
-        return _checked(os.read(descriptor, _MOST_BYTES + 2), f"passphrase file {path}", f"ls -l {path}")
+        return _checked(os.read(descriptor, _MOST_BYTES + 2), f"{what} file {path}", f"ls -l {path}")
     finally:
         os.close(descriptor)
 
 
-def run_passphrase(command: str, origin: str) -> bytes:
+def run_passphrase(command: str, origin: str, what: str = "passphrase") -> bytes:
     """Run the command without a shell and take what it prints, but for one newline at its end.
 
     Raises:
         SettingError: The command cannot be split into words.
         KeyUnusable: It cannot be run, fails, takes longer than 30 s, or prints nothing or too much.
     """
-    words = _words(command, origin)
-    name, hint = f"passphrase command {words[0]!r}", f"run it by hand: {command}"
+    words = _words(command, f"{origin}: {_SETTING[what]}")
+    name, hint = f"{what} command {words[0]!r}", f"run it by hand: {command}"
     try:
         process = subprocess.Popen(  # noqa: S603 - the operator's own command, and no shell
             words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
@@ -121,16 +149,16 @@ def _words(command: str, origin: str) -> list[str]:
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise SettingError(f"{origin}: key_passphrase_command: {error}", hint="quote as in a shell") from None
+        raise SettingError(f"{origin}: {error}", hint="quote as in a shell") from None
     if not words or any("\0" in word for word in words):
-        raise SettingError(f"{origin}: key_passphrase_command names no command", hint="safeloop config")
+        raise SettingError(f"{origin} names no command", hint="safeloop config")
     return words
 
 
 def _checked(data: bytes, name: str, hint: str) -> bytes:
     passphrase = data.removesuffix(b"\n")
     if not passphrase:
-        raise KeyUnusable(f"{name} gives an empty passphrase", hint=hint)
+        raise KeyUnusable(f"{name} gives an empty {name.partition(' ')[0].replace('admin', 'key')}", hint=hint)
     if len(passphrase) > _MOST_BYTES:
         raise KeyUnusable(f"{name} gives more than {_MOST_BYTES:,} bytes", hint=hint)
     return passphrase

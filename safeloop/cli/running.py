@@ -11,7 +11,7 @@ import click
 from safeloop.breaker import SUSPENDED
 from safeloop.cli.approver import approvals_of
 from safeloop.cli.ceilings import breaker_of, ceiling_options, operator_prices
-from safeloop.cli.clients import client_for
+from safeloop.cli.clients import billing_of, client_for
 from safeloop.cli.continuing import again, client_again, past_of
 from safeloop.cli.options import Desk, common
 from safeloop.cli.outcomes import report
@@ -86,7 +86,7 @@ def run(  # noqa: PLR0913, PLR0917 - a parameter an option
             client_for(desk.settings, script, desk.screen.note) if past is None else client_again(desk, past, script)
         )
         tools = stack.enter_context(tools_in(desk.settings, workspace, ledger, promised.tools, own_tools))
-        progress, wanted = Progress(desk.screen), max_tokens_of(desk)
+        progress, wanted, billing = Progress(desk.screen), max_tokens_of(desk), billing_of(desk.settings, client)
         breaker = breaker_of(desk.settings, promised.ceilings, progress.alarm)
         above, prices = _parent(desk, parent), operator_prices(desk.settings)
         check_opening(ledger, breaker.ceilings, above, price_of(client, model, prices, breaker.ceilings))
@@ -96,7 +96,7 @@ def run(  # noqa: PLR0913, PLR0917 - a parameter an option
         loop = AgentLoop(
             spec, breaker, ledger, client, model, wanted, tools=tools, workspace=workspace, on_event=progress.tell,
             max_wait_s=max_wait_of(desk), parent=above, run_check=run_check, prices=prices, dry_run=dry_run,
-            remind_every=remind_every_of(desk), approvals=approvals_of(desk),
+            remind_every=remind_every_of(desk), approvals=approvals_of(desk), billing=billing,
         )
         desk.screen.note(f"session {spec.session_id}{', a dry run' if dry_run else ''}")
         try:

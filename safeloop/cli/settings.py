@@ -79,6 +79,17 @@ KNOWN = (
     Known("errors", "int", 3, "errors in a row that are allowed", tightens=True),
     Known("repeats", "int", 3, "identical calls in a row that are allowed", tightens=True),
     Known("prices", "path", None, "the operator's own prices, a TOML file; else the published ones", project=False),
+    Known("billing_workspace", "str", None, "the workspace that pays, by its id in usage reports", project=False),
+    Known("api_key_id", "str", None, "the public id of the API key that asks models, never the key", project=False),
+    Known("admin_key_file", "path", None, "what reads usage reports: a file of mode 0600", project=False),
+    Known("admin_key_command", "str", None, "what reads usage reports: a command that prints it", project=False),
+    Known("billed_endpoints", "str", None, "where else calls went that the report bills", project=False),
+    Known("model_aliases", "str", None, "names that stand for models; name=model", project=False),
+    Known("report_lag", "int", 3600, "seconds until a bucket of a usage report is complete", project=False),
+    Known("drift_info", "int", 5, "percent up to which a token_mismatch is an info, inclusive", project=False),
+    Known("drift_warn", "int", 20, "percent up to which it is a warning, inclusive; beyond, an alert", project=False),
+    Known("drift_count", "int", 3, "drifts of one API key that are an alert together", project=False),
+    Known("drift_within", "int", 900, "seconds within which they are, inclusive", project=False),
 )
 _BY_NAME = {known.name: known for known in KNOWN}
 

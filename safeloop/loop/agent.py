@@ -26,6 +26,7 @@ from safeloop.loop.goal import EVERY, goal_of
 from safeloop.loop.interruption import GRACE_S, Interruption
 from safeloop.loop.job import Job, MakeTools
 from safeloop.loop.lock import Runner, held
+from safeloop.loop.opening import NOBODY, Billing
 from safeloop.loop.preparing import check_request
 from safeloop.loop.result import LoopResult
 from safeloop.loop.running import Running
@@ -68,6 +69,7 @@ class AgentLoop:
             suspended until somebody has decided.
         run_check: Runs the commands of the spec's criteria, in a sandbox: `safeloop.tools.sandbox.check_runner`.
         remind_every: Put the promise before the model again after so many of its replies; 0 is never.
+        billing: Who pays, as the provider's usage report names it: recorded, so that a bill can be compared.
 
     Raises:
         SettingError: An argument has no meaning; nothing was recorded.
@@ -96,6 +98,7 @@ class AgentLoop:
         approvals: Approvals = _LATER,
         remind_every: int = EVERY,
         run_check: Run | None = None,
+        billing: Billing = NOBODY,
     ) -> None:
         check_request(model, max_tokens, thinking)
         require_checkable(spec.criteria, run_check)
@@ -108,6 +111,7 @@ class AgentLoop:
             workspace=None if workspace is None else Path(workspace).absolute(), grace_s=grace_s,
             max_wait_s=check_max_wait(max_wait_s), sleep_fn=sleep_fn, parent=parent, prices=tuple(prices),
             is_dry_run=dry_run, approvals=approvals, goal=goal_of(spec, remind_every), run_check=run_check,
+            billing=billing,
         )
 
     @property

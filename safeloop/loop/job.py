@@ -13,6 +13,7 @@ from safeloop.ledger import Ledger
 from safeloop.loop.approving import Approvals
 from safeloop.loop.events import Listener
 from safeloop.loop.goal import Goal
+from safeloop.loop.opening import Billing
 from safeloop.spec import Run, SpecResult
 from safeloop.tools import Root, ToolRegistry
 
@@ -43,6 +44,7 @@ class Job:
     approvals: Approvals
     goal: Goal
     run_check: Run | None
+    billing: Billing
 
     def registry(self, staging: Root) -> ToolRegistry:
         """Return its tools, around the session's staging folder where they are made anew."""

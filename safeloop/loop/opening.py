@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safeloop.breaker import SUSPENDED, Price, check_admission
-from safeloop.errors import LedgerError
+from safeloop.errors import LedgerError, SettingError
 from safeloop.ledger import Draft, Ledger, Row, View, visible
 from safeloop.ledger.content import TEXT
 from safeloop.ledger.rows import parse_row
@@ -21,6 +21,37 @@ from safeloop.tools import ToolRegistry
 
 if TYPE_CHECKING:
     from safeloop.ledger.reader import LedgerReader
+
+
+@dataclass(frozen=True, slots=True)
+class Billing:
+    """Who pays, by the names that the provider's usage report goes by; None where that is not known.
+
+    Attributes:
+        workspace: Its id, or `default`.
+        api_key_id: The public id of the API key, never the key.
+
+    Raises:
+        SettingError: A name is empty or longer than 200 bytes, or looks like a key.
+    """
+
+    workspace: str | None = None
+    api_key_id: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("billing_workspace", self.workspace), ("api_key_id", self.api_key_id)):
+            if value is None:
+                continue
+            if not isinstance(value, str) or not value or value != visible(value):
+                raise SettingError(f"{name} is not an id of 1 to 200 plain bytes", hint="safeloop config")
+            if value.startswith("sk-"):  # it is not repeated: it would be recorded for ever
+                raise SettingError(
+                    f"{name} holds a secret key, and it is recorded: give its public id, such as apikey_...",
+                    hint="safeloop help reconcile",
+                )
+
+
+NOBODY = Billing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +68,7 @@ class Setting:
         price: What the model costs; None if it is not known.
         by_program: No loop leads the session, but a program of the caller's own.
         is_dry_run: Calls that write or destroy are not run.
+        billing: Who pays, as usage reports name it.
     """
 
     spec: SpecResult
@@ -51,6 +83,7 @@ class Setting:
     price: Price | None = None
     by_program: bool = False
     is_dry_run: bool = False
+    billing: Billing = NOBODY
 
     @property
     def input_hash(self) -> str:
@@ -122,8 +155,9 @@ def open_session(ledger: Ledger, setting: Setting) -> None:
             "spec": spec.leaf, "task": task.commitment, "input_hash": setting.input_hash,
             "model": visible(setting.model), "endpoint": visible(setting.endpoint),
             "ceilings": setting.ceilings.as_row(), "parent": setting.parent, "continues": setting.continues,
-            "workspace": None if workspace is None else workspace.commitment, "billing_workspace": None,
-            "api_key_id": None, "tools": setting.tools.pinned(),
+            "workspace": None if workspace is None else workspace.commitment,
+            "billing_workspace": setting.billing.workspace, "api_key_id": setting.billing.api_key_id,
+            "tools": setting.tools.pinned(),
             "software": software(by_program=setting.by_program, is_dry_run=setting.is_dry_run),
         }
         return (Draft(session, "open", data, contents),)

@@ -161,6 +161,7 @@ def _setting(job: Job, start: Start, client: object, tools: ToolRegistry) -> Set
     return Setting(
         job.spec, start.task, ceilings, job.model, endpoint_of(client), tools, job.workspace,
         start.continues, job.parent, price_of(client, job.model, job.prices, ceilings), is_dry_run=job.is_dry_run,
+        billing=job.billing,
     )
 
 

@@ -8,22 +8,24 @@ followed, nothing is read from the environment (no proxy, no .netrc), and certif
 from __future__ import annotations
 
 import ipaddress
-import re
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import httpx2
 
 from safeloop.errors import AttemptFailed, SettingError
+from safeloop.models.address import checked_address
 from safeloop.models.chat_request import chat_body
 from safeloop.models.chat_stream import assemble_chat
 from safeloop.models.deadline import Lifeline, check_deadline
-from safeloop.models.failure import DETAIL_LIMIT, MOVED
+from safeloop.models.failure import MOVED
 from safeloop.models.reply import Reply
 from safeloop.models.transport import (
     FRESH,
     MARGIN_S,
+    BadStatus,
     Transport,
+    beginning_of,
     check_secret,
     hold_socket,
     streamed_reply,
@@ -42,16 +44,6 @@ _HINTS: Final = {
     403: "check what the API key may use",
     404: "check the model's name, and the base URL: it usually ends in /v1",
 }
-
-
-class BadStatus(Exception):
-    """The server answered with a status other than 200."""
-
-    def __init__(self, response: httpx2.Response, body: str) -> None:
-        super().__init__(f"status {response.status_code}")
-        self.response = response
-        self.status_code = response.status_code
-        self.body = body
 
 
 class OpenAIClient:
@@ -81,7 +73,7 @@ class OpenAIClient:
         http_client: httpx2.Client | None = None,
     ) -> None:
         check_deadline(deadline_s)
-        parts = _address(base_url)
+        parts = checked_address(base_url, key="OPENAI_API_KEY")
         if limit_name not in (None, *LIMIT_NAMES):
             raise SettingError(f"limit_name is one of {' and '.join(LIMIT_NAMES)}, not {limit_name!r:.60}")
         if api_key is not None:
@@ -172,44 +164,12 @@ class OpenAIMessages:
 
 def _read(response: httpx2.Response) -> Reply:
     if response.status_code != 200:
-        raise BadStatus(response, _beginning(response))
+        raise BadStatus(response, beginning_of(response))
     return streamed_reply(response, assemble_chat, _lost)
 
 
 def _lost() -> AttemptFailed:
     return AttemptFailed("the reply broke off: the connection was lost", error_class="CutStream", in_doubt=True)
-
-
-def _beginning(response: httpx2.Response) -> str:
-    """Read as much of an error's body as is kept; what cannot be read is missing, and the status stands."""
-    data = bytearray()
-    try:
-        for chunk in response.iter_bytes():
-            data += chunk
-            if len(data) >= DETAIL_LIMIT:
-                break
-    except httpx2.HTTPError as exc:
-        data += f" [{type(exc).__name__}]".encode()
-    return data[:DETAIL_LIMIT].decode("utf-8", "replace")
-
-
-def _address(base_url: str) -> SplitResult:
-    """Take an address apart, or refuse it; what it holds is not repeated, as it may be a password."""
-    hint = "such as http://127.0.0.1:8080/v1"
-    if not isinstance(base_url, str) or re.search(r"[^!-~]", base_url):
-        raise SettingError("the base URL holds a space or a letter that no URL has", hint=hint)
-    try:
-        parts = urlsplit(base_url)
-        port_is_wrong = parts.port == 0
-    except ValueError:
-        raise SettingError("the base URL's host or port is none", hint=hint) from None
-    if parts.username is not None or parts.password is not None:
-        raise SettingError("the base URL holds credentials, and it is recorded", hint="export OPENAI_API_KEY=...")
-    if parts.scheme not in ("http", "https") or not parts.hostname or port_is_wrong:
-        raise SettingError("the base URL does not begin with https:// or http:// and a host", hint=hint)
-    if "?" in base_url or "#" in base_url:
-        raise SettingError("the base URL has a query or a fragment, and paths are added to it", hint=hint)
-    return parts
 
 
 def _is_of(parts: SplitResult, hosts: tuple[str, ...]) -> bool:

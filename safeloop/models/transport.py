@@ -15,7 +15,7 @@ import httpx2
 from safeloop.errors import AttemptFailed, SettingError
 from safeloop.models.assembly import bad_stream
 from safeloop.models.deadline import DeadlineExceeded, Lifeline, earlier, too_late, within
-from safeloop.models.failure import UNSENDABLE, failure_of
+from safeloop.models.failure import DETAIL_LIMIT, UNSENDABLE, failure_of
 from safeloop.models.reply import Reply, read_reply
 from safeloop.models.sse import event_data
 
@@ -31,6 +31,16 @@ FRESH: Final = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
 
 _lifeline: ContextVar[Lifeline | None] = ContextVar("safeloop_lifeline", default=None)
 _T = TypeVar("_T")
+
+
+class BadStatus(Exception):
+    """The server answered with a status other than 200."""
+
+    def __init__(self, response: httpx2.Response, body: str) -> None:
+        super().__init__(f"status {response.status_code}")
+        self.response = response
+        self.status_code = response.status_code
+        self.body = body
 
 
 class Transport:
@@ -156,6 +166,19 @@ def streamed_reply(
         raise lost() from exc
     except UnicodeDecodeError as exc:
         raise bad_stream("it is not UTF-8") from exc
+
+
+def beginning_of(response: httpx2.Response) -> str:
+    """Read as much of an error's body as is kept; what cannot be read is missing, and the status stands."""
+    data = bytearray()
+    try:
+        for chunk in response.iter_bytes():
+            data += chunk
+            if len(data) >= DETAIL_LIMIT:
+                break
+    except httpx2.HTTPError as exc:
+        data += f" [{type(exc).__name__}]".encode()
+    return data[:DETAIL_LIMIT].decode("utf-8", "replace")
 
 
 def hook(http_client: object) -> bool:

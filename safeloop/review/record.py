@@ -13,10 +13,11 @@ from safeloop.ledger import Row, ed25519, seal
 from safeloop.ledger.merkle import Frontier
 from safeloop.ledger.note import Checkpoint, verify_checkpoint
 from safeloop.ledger.reader import LedgerReader
-from safeloop.ledger.rows import NO_ROW, is_session_id, parse_row
+from safeloop.ledger.rows import LEDGER_SESSION, NO_ROW, is_session_id, parse_row
 from safeloop.ledger.trust import Trust
 
 _AUDIT = "safeloop audit says which rows stand"
+_RECONCILE = b'"kind":"reconcile"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class Record:
         rows: The session's rows in order; at least one.
         head: The checkpoint that they were checked against.
         note: That checkpoint, signed.
+        reconciled: Rows of session `ledger` that compared a bill since the session began; their place in the tree is
+            checked, their signatures are not.
     """
 
     ledger: str
@@ -35,6 +38,7 @@ class Record:
     rows: tuple[Row, ...]
     head: Checkpoint
     note: str
+    reconciled: tuple[Row, ...] = ()
 
     def kinds(self, *kinds: str) -> tuple[Row, ...]:
         """Return the rows of these kinds, in order."""
@@ -61,13 +65,13 @@ def load_record(reader: LedgerReader, trust: Trust, session: str) -> Record:
             raise VerificationError(f"{reader.path}: the schema is not the format's", hint=_AUDIT)
         note = reader.head() or ""
         head = verify_checkpoint(note, trust.log_for(reader.origin(), note))
-        rows = _session_rows(reader, head, session)
+        rows, reconciled = _session_rows(reader, head, session)
     if not rows:
         raise SessionNotFoundError(f"no session {session} in {reader.path}", hint="safeloop inbox, or safeloop log")
     _check_chain(rows, head.origin)
     for row in rows:
         check_signature(row, trust)
-    return Record(head.origin, session, rows, head, note)
+    return Record(head.origin, session, rows, head, note, tuple(row for row in reconciled if row.idx > rows[0].idx))
 
 
 def check_signature(row: Row, trust: Trust) -> None:
@@ -87,8 +91,8 @@ def check_signature(row: Row, trust: Trust) -> None:
         raise SignatureMismatch(f"{name}: signature does not verify under writer {row.writer[:8]}", hint=_AUDIT)
 
 
-def _session_rows(reader: LedgerReader, head: Checkpoint, session: str) -> tuple[Row, ...]:
-    """Compute the tree over every row; parse those that may be the session's."""
+def _session_rows(reader: LedgerReader, head: Checkpoint, session: str) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """Compute the tree over every row; parse those that may be the session's, and those that compared a bill."""
     needle = b'"session":"%s"' % session.encode("ascii")
     frontier = Frontier()
     rows = []
@@ -96,13 +100,14 @@ def _session_rows(reader: LedgerReader, head: Checkpoint, session: str) -> tuple
         if idx != frontier.size:
             raise VerificationError(f"row {frontier.size + 1} is missing", hint=_AUDIT)
         frontier.append(seal.leaf(body, signature))
-        if needle in body:
+        if needle in body or _RECONCILE in body:
             rows.append(_parsed(idx, body, signature))
     if frontier.size != head.size or frontier.root() != head.root:
         raise VerificationError(
             f"the {frontier.size} rows of {reader.path} are not the {head.size} that its head signs", hint=_AUDIT
         )
-    return tuple(row for row in rows if row.session == session)
+    reconciled = tuple(row for row in rows if (row.kind, row.session) == ("reconcile", LEDGER_SESSION))
+    return tuple(row for row in rows if row.session == session), reconciled
 
 
 def _parsed(idx: int, body: bytes, signature: bytes) -> Row:

@@ -7,10 +7,12 @@ import subprocess
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
+from time import time as now
 
 import pytest
 
 from tests.cli.program import ROOT, Done, Program
+from tests.servers.usage_server import Charge, UsageServer
 
 TEXT = (ROOT / "crontab.example").read_text(encoding="utf-8")
 VARIABLES = dict(re.findall(r"^([A-Z_]+)=(.*)$", TEXT, re.M))
@@ -63,12 +65,37 @@ def by_cron(machine: Program, line: str) -> Done:
 
 
 def test_each_entry_has_a_time_that_cron_understands() -> None:
-    assert len(ENTRIES) == 5
+    assert len(ENTRIES) == 6
     most = (59, 23, 31, 12, 7)
     for times, _ in ENTRIES:
         fields = times.split()
         for field, limit in zip(fields, most, strict=True):
             assert all(int(number) <= limit for number in re.findall(r"\d+", field))
+
+
+@pytest.fixture
+def provider(machine: Program) -> Iterator[UsageServer]:
+    with UsageServer() as server:
+        (machine.folder / "home/.config/safeloop/admin-key.env").write_text(
+            f"export ANTHROPIC_ADMIN_KEY={server.admin_key}\nexport ANTHROPIC_BASE_URL={server.url}\n"
+            "export SAFELOOP_API_KEY_ID=apikey_01\n"
+        )
+        yield server
+
+
+def test_the_bill_is_compared_daily_and_there_is_a_mail_about_a_call_that_nobody_recorded(
+    machine: Program, provider: UsageServer
+) -> None:
+    compare = command("safeloop reconcile")
+    for _ in range(2):
+        done = by_cron(machine, compare)
+        assert (done.code, done.out, done.err) == (0, "", "")
+    usage = {"input_tokens": 700, "output_tokens": 50}
+    provider.charges.append(Charge(now() - 30 * 3_600, "claude-sonnet-5-5", usage))
+    done = by_cron(machine, compare)
+    assert (done.code, done.out) == (0, "")
+    assert "ghost_call" in done.err
+    assert by_cron(machine, compare) == Done(0, "", ""), "told once"
 
 
 def test_every_line_runs_twice_as_cron_runs_it(machine: Program) -> None:

@@ -140,6 +140,10 @@ class AnthropicServer:
     def complete(self, reply: Any, request: dict[str, Any]) -> dict[str, Any]:
         return complete(reply, request)
 
+    def elsewhere(self, _seen: Seen) -> tuple[int, dict[str, str], Any]:
+        """Answer whatever is asked at another path: status, headers, body."""
+        return 404, {}, {"type": "error", "error": {"type": "not_found_error", "message": "no such path"}}
+
     def events(self, made: dict[str, Any]) -> list[str]:
         return stream_events(made)
 
@@ -261,7 +265,7 @@ class _Connection(socketserver.StreamRequestHandler):
             else:
                 self._send(200, {}, {"input_tokens": counted})
         elif path != owner.path:
-            self._send(404, {}, {"type": "error", "error": {"type": "not_found_error", "message": "no such path"}})
+            self._send(*owner.elsewhere(seen))
         else:
             reply = owner.next_reply(seen.body)
             if isinstance(reply, Fault):

@@ -17,6 +17,7 @@ from safeloop.loop.events import Listener
 from safeloop.loop.governing.flow import Terms
 from safeloop.loop.governing.keeper import Keeper
 from safeloop.loop.governing.session import GovernedSession
+from safeloop.loop.opening import NOBODY, Billing
 from safeloop.loop.waiting import MAX_WAIT_S, check_max_wait
 from safeloop.models import is_anthropic_client
 from safeloop.models.address import shown_address
@@ -56,6 +57,7 @@ class govern(Generic[_C]):  # noqa: N801 - used like a function
             the client's own timeouts; above 0, at most a day.
         prices: The operator's own prices, before the published ones.
         on_event: Told of every step, in the thread that takes it.
+        billing: Who pays, as the provider's usage report names it.
 
     Raises:
         SettingError: An argument has no meaning; nothing was recorded.
@@ -78,6 +80,7 @@ class govern(Generic[_C]):  # noqa: N801 - used like a function
         deadline_s: float = DEADLINE_S,
         prices: Iterable[Entry] = (),
         on_event: Listener = lambda _: None,
+        billing: Billing = NOBODY,
     ) -> None:
         if not is_anthropic_client(client):
             raise SettingError(f"govern needs an Anthropic client, not {type(client).__name__}", hint=_HINT)
@@ -96,6 +99,7 @@ class govern(Generic[_C]):  # noqa: N801 - used like a function
         self._session = GovernedSession(
             spec, breaker, ledger, task=spec.what_it_does if task is None else task, model=model,
             endpoint=self._endpoint, price_of=self._price_of, parent=parent, on_event=on_event,
+            billing=billing,
         )
 
     def __enter__(self) -> _C:

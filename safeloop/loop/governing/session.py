@@ -37,7 +37,7 @@ from safeloop.loop.governing.lineage import Lineage
 from safeloop.loop.governing.returning import Standing, standing_of
 from safeloop.loop.governing.settling import Ticket, settle_attempt, settle_turn
 from safeloop.loop.lock import Runner, held, is_session_live
-from safeloop.loop.opening import Setting, open_session
+from safeloop.loop.opening import NOBODY, Billing, Setting, open_session
 from safeloop.loop.resuming import resume_session
 from safeloop.models import Reply
 from safeloop.spec import SpecResult
@@ -69,6 +69,7 @@ class GovernedSession:
         price_of: Callable[[str], Price | None],
         parent: str | None,
         on_event: Listener,
+        billing: Billing = NOBODY,
     ) -> None:
         self.id = spec.session_id
         self.breaker = breaker.tightened(spec.ceilings)
@@ -77,7 +78,7 @@ class GovernedSession:
         self.tell = on_event
         self._spec, self._ledger = spec, ledger
         self._task, self._model, self._endpoint, self._price_of = task, model, endpoint, price_of
-        self._parent = parent
+        self._parent, self._billing = parent, billing
         self._input_hash = hashlib.sha256(task.encode("utf-8", "surrogatepass")).hexdigest()
         self._lock = threading.RLock()
         self._runner = Runner()
@@ -257,7 +258,7 @@ class GovernedSession:
         self._price = FREE if model == NO_MODEL else self._price_of(model)
         setting = Setting(
             self._spec, self._task, self.ceilings, model, self._endpoint, ToolRegistry(), None, parent=self._parent,
-            price=self._price, by_program=True,
+            price=self._price, by_program=True, billing=self._billing,
         )
         open_session(self._ledger, setting)
         self._is_open, self._model = True, model

@@ -17,6 +17,7 @@ from safeloop.review.cut import later_rows, voiding_rows
 from safeloop.review.framing.facts import Facts, ReadContent, gather
 from safeloop.review.framing.frame import render
 from safeloop.review.framing.promise import require_cut
+from safeloop.review.framing.reconciled import reconciliation_lines
 
 if TYPE_CHECKING:
     from safeloop.ledger import Row
@@ -34,12 +35,14 @@ class ShownFrame:
         facts: What it is a function of.
         text: The frame.
         stored_in: Where content was erased: the attestation row whose stored frame `text` is, if there is one.
+        reconciled: What reconciliations with the bill say of the session, in lines: shown beside the frame too.
     """
 
     record: Record
     facts: Facts
     text: str
     stored_in: Row | None = None
+    reconciled: tuple[str, ...] = ()
 
     @property
     def data(self) -> bytes:
@@ -109,10 +112,11 @@ def show(record: Record, spec: SpecResult, trust: Trust, read: ReadContent) -> S
     """
     cut = require_cut(record)
     facts = gather(record.ledger, spec, record.rows, cut, read)
+    reconciled = reconciliation_lines(record, trust, read)
     if facts.is_whole:
-        return ShownFrame(record, facts, render(facts))
+        return ShownFrame(record, facts, render(facts), reconciled=reconciled)
     row = stored_frame(record, trust, read)
-    return ShownFrame(record, facts, render(facts) if row is None else stored_text(row, read), row)
+    return ShownFrame(record, facts, render(facts) if row is None else stored_text(row, read), row, reconciled)
 
 
 def stored_frame(record: Record, trust: Trust, read: ReadContent) -> Row | None:

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 
 
 def status_lines(shown: ShownFrame) -> tuple[str, ...]:
-    """Return a line for each later row, and one that says which stored frame is shown, if one is.
+    """Return a line for each later row and each word of the bill, and one that says which stored frame is shown.
 
     An attestation is listed as what its row says; whether it counts is the gate's question.
     """
     lines = [_line(row.id, row.kind, row.data) for row in shown.later]
+    lines += shown.reconciled
     if not shown.facts.is_whole:
         source = "with what is left" if shown.stored_in is None else f"as row {shown.stored_in.id} stored it"
         lines.append(f"content was erased: the frame is shown {source}, and cannot be attested any more")
