@@ -24,13 +24,14 @@ from safeloop.loop.opening import Billing
 from safeloop.models.address import shown_address
 from safeloop.review.reconciling.aliases import parse_aliases
 from safeloop.review.reconciling.comparing import Terms, compare
+from safeloop.review.reconciling.covering import certain_until, lacks, missing
 from safeloop.review.reconciling.findings import Thresholds
 from safeloop.review.reconciling.matching import SKEW
 from safeloop.review.reconciling.reading import read_report
 from safeloop.review.reconciling.recorded import LINGERS, recorded_calls
 from safeloop.review.reconciling.recording import record
-from safeloop.review.reconciling.report import SECOND, WIDTHS, Payer, UsageReport, joined, refused
-from safeloop.review.reconciling.settling import PriceOf, settlements
+from safeloop.review.reconciling.report import SECOND, WIDTHS, Payer, Run, UsageReport, joined, refused
+from safeloop.review.reconciling.settling import PriceOf, prove
 from safeloop.review.reconciling.telling import Told, source_of
 
 DEFAULT_URL = "https://api.anthropic.com"
@@ -42,11 +43,16 @@ _HINT = "a date, a time with its zone, today, yesterday, or 2-days-ago"
 
 @dataclass(frozen=True, slots=True)
 class _Had:
-    """A report, and when it was made at the earliest: as far as is claimed, and as far as is known for certain."""
+    """A report, and when it was made at the earliest: as far as is claimed, and as far as is known for certain.
+
+    Attributes:
+        asked: The time that was asked for; None of a saved one.
+    """
 
     report: UsageReport
     claimed: int
     certain: int
+    asked: Run | None = None
 
 
 @click.command()
@@ -94,11 +100,13 @@ def _compared(desk: Desk, had: _Had, terms: Terms, proved_until: int, prices: tu
             reader, report.begins - reach, report.ends + reach, endpoints=endpoints, unnamed=terms.unnamed
         )
     found = compare(report, recorded, terms)
-    source = source_of(report, WIDTHS[report.width])
+    absent = missing(report, had.asked, terms.complete_until)
+    source = source_of(report, WIDTHS[report.width], None if had.asked is None else endpoints[0])
+    proof = prove(found, report.width, _price_of(endpoints[0], prices), until=proved_until)
     with contextlib.closing(desk.open_ledger()) as ledger:
-        proved = tuple(settlements(found, report.width, _price_of(endpoints[0], prices), until=proved_until))
-        recording = record(ledger, source, found.findings, proved, beyond=found.judgement.beyond)
-    return Told(report, source, recorded, found, recording, had.claimed)
+        recording = record(ledger, source, found.findings, proof.settlements, beyond=found.judgement.beyond,
+                           lacks=lacks(found, report, absent))  # fmt: skip
+    return Told(report, source, recorded, found, recording, had.claimed, absent, proof.kept)
 
 
 def _shown(desk: Desk, told: Told, *, enforce: bool) -> int:
@@ -120,11 +128,9 @@ def _saved(paths: tuple[Path, ...], made: str | None) -> _Had:
     """Read saved pages: certainly newer than their newest figures; how much newer, a file only claims."""
     report = joined(tuple(read_report(_pieces(path)) for path in paths))
     now = datetime.now(UTC)
-    if made is not None:
-        claimed = certain = min(_moment("--as-of", made, now), _microseconds(now))
-    else:
-        certain = report.newest
-        claimed = max(certain, min(_changed(path) for path in paths))
+    said = None if made is None else min(_moment("--as-of", made, now), _microseconds(now))
+    certain = certain_until(report, _microseconds(now), said)
+    claimed = max(certain, min(map(_changed, paths))) if said is None else said
     return _Had(report, claimed, certain)
 
 
@@ -161,7 +167,7 @@ def _fetched(desk: Desk, begins: str, ends: str | None, bucket: str) -> _Had:
         reports.close()
     made = _microseconds(now) - SKEW  # the provider's clock may be behind
     report.has_more = False  # all pages were read
-    return _Had(report, made, made)
+    return _Had(report, made, certain_until(report, _microseconds(now), made), Run(first, last))
 
 
 def _moment(flag: str, text: str, now: datetime) -> int:

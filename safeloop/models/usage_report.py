@@ -18,7 +18,7 @@ import httpx2
 
 from safeloop.errors import AttemptFailed
 from safeloop.models.address import checked_address, shown_address
-from safeloop.models.deadline import Lifeline, check_deadline
+from safeloop.models.deadline import Lifeline, check_deadline, ending_in
 from safeloop.models.failure import MOVED, may_retry
 from safeloop.models.transport import FRESH, MARGIN_S, BadStatus, Transport, beginning_of, check_secret, hold_socket
 
@@ -35,6 +35,7 @@ Query = list[tuple[str, str | int | float | bool | None]]
 
 _FIRST_S: Final = 0.5
 _LONGEST_S: Final = 60.0
+_HIDDEN: Final = "[the admin key]"
 _HINTS: Final = {
     400: "check --from, --to and --bucket",
     401: "check ANTHROPIC_ADMIN_KEY: an admin key, not the key that models are asked with",
@@ -51,7 +52,9 @@ class UsageReports:
         admin_key: Sent as `x-api-key`. It is in no error, log or repr.
         deadline_s: Seconds that one page may take in all, above 0, at most a day.
         max_wait_s: All waits of one report together, in seconds.
+        whole_s: Seconds that all pages of one report may take together, waits included.
         sleep_fn: Waits so many seconds.
+        clock_fn: Tells seconds that never run back.
 
     Raises:
         SettingError: An argument has no meaning.
@@ -59,7 +62,8 @@ class UsageReports:
 
     def __init__(
         self, base_url: str, admin_key: str, *, deadline_s: float = 120.0, max_wait_s: float = 60.0,
-        sleep_fn: Callable[[float], object] = time.sleep,
+        whole_s: float = 3_600.0, sleep_fn: Callable[[float], object] = time.sleep,
+        clock_fn: Callable[[], float] = time.monotonic,
     ) -> None:
         check_deadline(deadline_s)
         check_secret(admin_key)
@@ -71,7 +75,7 @@ class UsageReports:
             self._http, deadline_s, owned=True,
             network=(httpx2.NetworkError, httpx2.TimeoutException, httpx2.ProxyError),
         )
-        self._waited_s = 0.0
+        self._waited_s, self._whole_s, self._clock = 0.0, whole_s, clock_fn
 
     def close(self) -> None:
         """Close the HTTP client."""
@@ -90,10 +94,14 @@ class UsageReports:
         """
         asked: Query = [("starting_at", _text(begins)), ("ending_at", _text(ends)), ("bucket_width", width),
                  *(("group_by[]", each) for each in GROUPS), ("limit", str(LIMITS[width]))]  # fmt: skip
-        token, seen = None, set[str]()
+        token, seen, ends_at = None, set[str](), self._clock() + self._whole_s
         for _ in range(MOST_PAGES):
-            page = self._page(asked if token is None else [*asked, ("page", token)])
-            token = _next(page)
+            left_s = ends_at - self._clock()
+            if left_s <= 0:
+                raise _unusable(f"it was not complete after {self._whole_s:,g} seconds: ask for less time")
+            with ending_in(left_s):
+                page = self._page(asked if token is None else [*asked, ("page", token)])
+            token = self._next(page)
             yield page
             if token is None:
                 return
@@ -113,7 +121,7 @@ class UsageReports:
                 wait_s = max(backoff_s, failure.retry_after_s or 0.0, 0.05 * tries)
                 if not may_retry(failure) or self._waited_s + wait_s > self._max_wait_s:
                     self._mend(failure)
-                    raise
+                    raise failure from None  # what lies below may quote the server, and the server the key
                 tries, self._waited_s = tries + 1, self._waited_s + wait_s
             self._sleep(wait_s)
 
@@ -140,26 +148,34 @@ class UsageReports:
             failure.hint = _HINTS.get(failure.status, "try again later")
         else:
             failure.hint = "check the network, and ANTHROPIC_BASE_URL if it is set"
-        failure.message = failure.message.replace("model or address", "address")
-        failure.detail = failure.detail.replace(self._secret, "[the admin key]")
+        failure.message = failure.message.replace("model or address", "address").replace(self._secret, _HIDDEN)
+        failure.detail = failure.detail.replace(self._secret, _HIDDEN)
+
+    def _next(self, page: bytes) -> str | None:
+        """Return what the next page is asked for by; None after the last one.
+
+        Raises:
+            AttemptFailed: It is no page; or it holds the admin key, which would be shown as if it were a name.
+        """
+        try:
+            value = json.loads(page)
+            told = json.dumps(value) if b"\\" in page else ""  # what is escaped may be anything
+        except (ValueError, RecursionError):
+            raise _unusable("the answer is not JSON: is this the right address?") from None
+        except MemoryError:
+            raise _unusable("a page of it needs more memory than there is: ask for wider buckets") from None
+        if self._secret.encode() in page or self._secret in told:
+            raise _unusable("the answer holds the admin key")
+        if not isinstance(value, dict) or not isinstance(value.get("has_more"), bool):
+            raise _unusable("the answer is not a page of it: is this the right address?")
+        token = value.get("next_page")
+        if value["has_more"] and (not isinstance(token, str) or not 0 < len(token) <= 4_096):
+            raise _unusable("a page says that there are more, and not how to ask for them")
+        return token if value["has_more"] else None
 
 
 def _text(when: datetime) -> str:
     return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _next(page: bytes) -> str | None:
-    """Return what the next page is asked for by; None after the last one."""
-    try:
-        value = json.loads(page)
-    except (ValueError, RecursionError):
-        raise _unusable("the answer is not JSON: is this the right address?") from None
-    if not isinstance(value, dict) or not isinstance(value.get("has_more"), bool):
-        raise _unusable("the answer is not a page of it: is this the right address?")
-    token = value.get("next_page")
-    if value["has_more"] and (not isinstance(token, str) or not 0 < len(token) <= 4_096):
-        raise _unusable("a page says that there are more, and not how to ask for them")
-    return token if value["has_more"] else None
 
 
 def _unusable(words: str) -> AttemptFailed:

@@ -271,6 +271,83 @@ def test_a_saved_report_settles_only_what_it_is_certain_to_hold(scene: Scene) ->
     assert len(scene.rows()[-1]["data"]["settled"]) == 1
 
 
+def test_a_bill_that_comes_after_its_attempt_was_settled_is_found(scene: Scene) -> None:
+    scene.reply()
+    scene.doubt()
+    scene.house.clock.move(hours=2)
+    scene.reply()
+    scene.fetch()
+    assert scene.rows()[-1]["data"]["settled"][0]["billed_tokens"] == 0
+    usage = {"input_tokens": 150, "output_tokens": 0}
+    scene.server.charges.append(Charge((BEGAN + timedelta(minutes=6)).timestamp(), "m", usage))
+    done = scene.fetch("--enforce")
+    assert done.code == 11
+    assert "ghost_call" in done.out and "the late bill of an attempt in doubt" in done.out
+
+
+def test_a_saved_report_that_names_a_ghost_first_does_not_silence_the_providers_own(scene: Scene) -> None:
+    scene.reply()
+    scene.bill(50_000)
+    path = scene.save()
+    page = json.loads(path.read_text())
+    page["data"] = [each for each in page["data"] if any(one["uncached_input_tokens"] == 50_000 for one in each["results"])]
+    path.write_text(json.dumps(page))
+    assert "ghost_call" in scene("reconcile", str(path), "--as-of", "today", ANTHROPIC_ADMIN_KEY="").out
+    assert "ghost_call" in scene.fetch("--quiet").err
+    assert scene.fetch("--quiet") == Done(0, "", "")
+    assert "nothing new" in scene.fetch().out
+
+
+def test_an_answer_that_is_shorter_than_what_was_asked_for_is_told_once_and_enforced(scene: Scene) -> None:
+    scene.reply()
+    page = json.loads(scene.save().read_text())
+    page["data"] = page["data"][:60]
+    scene.server.answers = [page] * 4
+    done = scene.fetch("--quiet")
+    assert (done.code, "buckets are missing from" in done.err) == (0, True)
+    assert scene.fetch("--quiet") == Done(0, "", "")
+    assert scene.fetch("--enforce", "--quiet").code == 18
+    assert len(scene.fetch("--json").json["missing"]) == 1
+
+
+def test_quiet_tells_once_that_buckets_are_missing_or_that_keys_are_not_compared(scene: Scene) -> None:
+    scene.reply()
+    path = scene.save()
+    page = json.loads(path.read_text())
+    path.write_text(json.dumps({**page, "data": page["data"][:200] + page["data"][201:]}))
+    saved = ("reconcile", str(path), "--as-of", "today", "--quiet")
+    assert "buckets are missing" in scene(*saved).err
+    assert scene(*saved) == Done(0, "", "")
+    unnamed = {"SAFELOOP_API_KEY_ID": "", "SAFELOOP_BILLING_WORKSPACE": ""}
+    assert "API keys are not compared" in scene.fetch("--quiet", **unnamed).err
+    assert scene.fetch("--quiet", **unnamed) == Done(0, "", "")
+
+
+def test_figures_of_the_future_make_nothing_certain(scene: Scene) -> None:
+    scene.reply()
+    scene.doubt()
+    path = scene.save()
+    page = json.loads(path.read_text())
+    result = {**page["data"][120]["results"][0], "api_key_id": "apikey_zz"}
+    page["data"].append({"starting_at": "2099-01-01T00:00:00Z", "ending_at": "2099-01-01T00:01:00Z", "results": [result]})
+    path.write_text(json.dumps(page))
+    assert "attempt in doubt not settled: it is not certain" in scene("reconcile", str(path)).out
+    assert scene("reconcile", str(path), "--as-of", "today").code == 0
+    assert [row["data"]["settled"] for row in scene.rows()] == [[]]
+
+
+def test_a_report_that_may_be_of_another_key_settles_nothing_and_says_what_would_help(scene: Scene) -> None:
+    scene.reply()
+    scene.doubt()
+    scene.house.clock.move(hours=2)
+    scene.reply()
+    for group, words in ((["model"], "group it by api_key_id"), (["api_key_id", "workspace_id"], "not grouped by model")):
+        done = scene("reconcile", str(scene.save(**{"group_by[]": group})), "--as-of", "today")
+        assert f"1 attempt in doubt not settled: {'API keys' if 'model' in group else 'the report'}" in done.out
+        assert words in done.out
+    assert [row["data"]["settled"] for row in scene.rows()] == [[], []]
+
+
 def test_a_report_with_pages_missing_says_so(scene: Scene) -> None:
     scene.reply()
     scene.server.page_size = 200

@@ -66,14 +66,23 @@ class Comparison:
         """The stretches that were judged."""
         return self.lanes.runs
 
-    def is_doubtful(self, payer: Payer, begins: int, ends: int) -> bool:
-        """Say whether any reply of a payer was not billed as it was recorded, in a time: nothing is proved there."""
+    def is_doubtful(self, key: str | None, begins: int, ends: int) -> bool:
+        """Say whether any reply of an API key was not billed as it was recorded, in a time: nothing is proved there."""
         wrong = {Fault.MISSING, Fault.SUBSTITUTION}
         return any(
-            each.payer == payer and each.begins < ends and each.ends > begins
-            and (each.fault in wrong or (each.fault is Fault.MISMATCH and each.billed.minus(each.recorded).lacks))
+            each.payer.api_key_id == key and each.begins < ends and each.ends > begins
+            and (each.fault in wrong or (each.fault is Fault.MISMATCH and each.excess.lacks))
             for each in self.findings
         )
+
+    def unexplained(self) -> Mapping[str | None, Run]:
+        """Return by API key from where to where anything was billed that nothing recorded explains."""
+        found: dict[str | None, Run] = {}
+        for each in self.findings:
+            if each.fault is not Fault.ACCUMULATION and max(each.excess) > 0:
+                begins, ends = found.get(each.payer.api_key_id, (each.begins, each.ends))
+                found[each.payer.api_key_id] = Run(min(begins, each.begins), max(ends, each.ends))
+        return found
 
 
 def compare(report: UsageReport, recorded: Recorded, terms: Terms) -> Comparison:
@@ -178,7 +187,8 @@ def _odd(odd: Odd, width: int, thresholds: Thresholds) -> Finding:
     named, begins = odd.named, odd.named.bucket.begins
     billed, recorded = named.bucket.counts, named.recorded
     if not named.calls:
-        words = "billed, and recorded nowhere: a call past the breaker, a row that is lost, or another user of the key"
+        words = "billed, and recorded nowhere: a call past the breaker, a row that is lost, or another user of the key,"
+        words += " or the late bill of an attempt in doubt"
         return Finding(Fault.GHOST, Severity.ALERT, begins, begins + width, odd.lane.payer, odd.lane.model, words,
                        billed=billed)  # fmt: skip
     words = "less was billed than was recorded"

@@ -96,6 +96,11 @@ class Finding:
     calls: tuple[tuple[str, int], ...] = ()
 
     @property
+    def excess(self) -> Counts:
+        """What was billed beyond what was recorded; less than nothing where less was billed."""
+        return self.billed.minus(self.recorded)
+
+    @property
     def sessions(self) -> tuple[str, ...]:
         """The sessions that it concerns."""
         return tuple(dict.fromkeys(session for session, _ in self.calls))

@@ -33,7 +33,8 @@ class Judgement:
     Attributes:
         odd: Buckets that are not explained, by time in each lane.
         unbilled: Replies that no bucket is left for, each with its lane.
-        proved: Lanes in which a reply was billed exactly as it was recorded.
+        proved: Lanes in which a reply was billed exactly as it was recorded: by a bucket, or several, that replies fill
+            without any help of what is in doubt.
         beyond: How many further buckets are not explained.
         beyond_tokens: What they were billed, in tokens.
     """
@@ -73,25 +74,27 @@ class _Room:
             self._place += 1
         self._here.sort()
 
-    def explains(self, part: Part, width: int) -> bool:
+    def explains(self, part: Part, left: Sequence[Billed], width: int) -> bool:
         """Say whether these calls, each up to what it may be, fill what the part's own calls leave; it is used up then.
+
+        Tokens only: what is in doubt was reserved in tokens, and explains no search.
 
         The part's own calls can all be billed in full, each class by itself. If besides all buckets can be filled from
         them and these together, then both can be at once (Mendelsohn and Dulmage).
         """
         surplus = sum(each.counts.tokens for each in part.buckets) - sum(each.counts.tokens for each in part.calls)
-        if surplus <= 0 or not self._here:
+        if surplus <= 0 or not self._here or any(each.counts.searches for each in left):
             return False
         own = [(call.begins - SKEW, call.ends + SKEW, call.counts.tokens) for call in part.calls]
         calls = sorted([*own, *((first, last, left) for last, first, left in self._here)])
-        left, _ = fill([(each.begins, each.counts.tokens) for each in part.buckets], calls, width)
-        if any(left):
+        rest, _ = fill([(each.begins, each.counts.tokens) for each in part.buckets], calls, width)
+        if any(rest):
             return False
         return self._taken(surplus, part.begins, part.ends(width))
 
     def absorb(self, bucket: Billed, width: int) -> bool:
         """Explain one bucket's excess so, which is then used up; False if some of it cannot be, and nothing is."""
-        return self._taken(bucket.counts.tokens, bucket.begins, bucket.begins + width)
+        return not bucket.counts.searches and self._taken(bucket.counts.tokens, bucket.begins, bucket.begins + width)
 
     def _taken(self, wanted: int, begins: int, ends: int) -> bool:
         """Use up so many tokens of the calls that touch a time, of those first that end first."""
@@ -112,12 +115,20 @@ def judge(lanes: Lanes, width: int) -> Judgement:
         for part in parts(lane.certain, lane.buckets(lanes.runs), width):
             room.reach(part.begins, part.ends(width))
             left = left_over(part, width)
-            if left == [] or (left is not None and room.explains(part, width)):
-                if any(call.counts.tokens for call in part.calls) and lane not in found.proved[-1:]:
+            if left == [] or (left is not None and room.explains(part, left, width)):
+                if not any(lane is each for each in found.proved[-1:]) and _proves(part, left, width):
                     found.proved.append(lane)
                 continue
             _name(found, lane, room, part, width)
     return found
+
+
+def _proves(part: Part, left: Sequence[Billed], width: int) -> bool:
+    """Say whether replies alone fill the part, or at least one bucket of it, exactly."""
+    if not left:
+        return any(call.counts.tokens for call in part.calls)
+    unexplained = {each.bucket.begins for each in named(part, width)[0]}
+    return any(bucket.counts.tokens for bucket in part.buckets if bucket.begins not in unexplained)
 
 
 def _name(found: Judgement, lane: Lane, room: _Room, part: Part, width: int) -> None:

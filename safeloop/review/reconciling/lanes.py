@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import attrgetter
 
@@ -54,6 +54,8 @@ class Lanes:
         lanes: By payer and model.
         by_key: API keys are compared.
         by_workspace: Workspaces are compared.
+        by_model: Models are compared.
+        keyless: Where keys are compared, what was billed to none: by the console, or on a page that is not grouped so.
         others: Tokens that payers were billed who are not this ledger's.
     """
 
@@ -61,6 +63,8 @@ class Lanes:
     lanes: tuple[Lane, ...]
     by_key: bool
     by_workspace: bool
+    by_model: bool
+    keyless: tuple[Series, ...]
     others: int
 
     def payer(self, payer: Payer) -> Payer:
@@ -93,13 +97,15 @@ def lanes_of(
     places = recorded.workspaces | {each for each in (unnamed.workspace,) if each}
     by_key = report.names_keys and bool(keys) and all(call.payer.api_key_id for call in recorded.calls)
     by_place = report.names_workspaces and bool(places) and all(call.payer.workspace for call in recorded.calls)
-    shell = Lanes(runs, (), by_key, by_place, 0)
+    shell = Lanes(runs, (), by_key, by_place, report.names_models, (), 0)
     names = {model or "" for _, model in report.series} | {call.model for call in recorded.calls}
     classes = classes_of(names, aliases) if report.names_models else dict.fromkeys(names, "")
     found: dict[tuple[Payer, str], Lane] = {}
-    others = 0
+    others, keyless = 0, list[Series]()
     for (payer, model), series in sorted(report.series.items(), key=lambda item: repr(item[0])):
         mine = payer.api_key_id in keys if by_key else not by_place or shell.payer(payer).workspace in places
+        if by_key and payer.api_key_id is None:
+            keyless.append(series)
         if not mine:
             others += sum(each.counts.tokens for run in runs for each in series.between(run.begins, run.ends))
             continue
@@ -109,7 +115,7 @@ def lanes_of(
         name = (shell.payer(call.payer), classes[call.model])
         lane = found.setdefault(name, Lane(name[0], call.model if report.names_models else None))
         (lane.certain if call.is_certain and is_within(call, runs) else lane.perhaps).append(call)
-    return Lanes(runs, tuple(found.values()), by_key, by_place, others)
+    return replace(shell, lanes=tuple(found.values()), keyless=tuple(keyless), others=others)
 
 
 def is_within(call: Call, runs: Iterable[Run]) -> bool:

@@ -43,12 +43,14 @@ def read_report(chunks: Iterable[bytes]) -> UsageReport:
 
 
 class _Text:
-    """A text that is read as far as it is needed, of which nothing is kept that was read."""
+    """A text that is read as far as it is needed, of which nothing is kept that was read; a byte order mark is none."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks, self._decoder = iter(chunks), codecs.getincrementaldecoder("utf-8")()
+        self._chunks, self._decoder = iter(chunks), codecs.getincrementaldecoder("utf-8-sig")()
         self._text, self._place, self._bytes, self._is_whole = "", 0, 0, False
-        self._json = json.JSONDecoder(parse_float=_Fraction, parse_constant=_not_json)
+        self._json = json.JSONDecoder(
+            parse_float=_Fraction, parse_constant=_not_json, object_pairs_hook=_once
+        )
 
     def peek(self) -> str:
         """Return the next character that is not blank; empty at the end."""
@@ -114,8 +116,20 @@ class _Text:
 class _Fraction:
     """A number with a point: no count, wherever it stands."""
 
-    def __init__(self, _text: str) -> None:
-        """Forget it."""
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        """Return it as it stood there."""
+        return self._text
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object: what it names twice could hide what it says first."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise refused("a part of it names something twice")
+    return found
 
 
 def _not_json(text: str) -> Any:

@@ -1,18 +1,19 @@
 """What a ledger says of calls: the replies, and what may have been billed without one. From rows alone.
 
 The attempts of one turn are one logical call. Its reply must have been billed as its row has it; each attempt in doubt,
-and each intent without an outcome, may have been billed, up to its reservation; every other attempt was not.
+and each intent without an outcome, may have been billed, up to its reservation; every other attempt was not. What a
+reconciliation settled an attempt to is all that it may have been billed from then on: a bill beyond it is found.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from safeloop.ledger.reader import LedgerReader
-from safeloop.ledger.rows import Row, parse_row
+from safeloop.ledger.rows import LEDGER_SESSION, Row, parse_row
 from safeloop.review.reconciling.counts import NOTHING, Counts
 from safeloop.review.reconciling.report import SECOND, Payer
 
@@ -23,7 +24,7 @@ LINGERS: Final = 3_600 * SECOND
 """How long a provider may go on with a request that nobody waits for any more."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_KINDS: Final = ("open", "intent", "turn", "attempt")
+_KINDS: Final = ("open", "intent", "turn", "attempt", "reconcile")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ class Call:
         asked: The model that was asked.
         served: The model that the reply names; None without a reply.
         counts: What the reply was recorded with; nothing where that is not known.
-        most: Tokens that it may have been billed at most beyond `counts`: its reservation where `counts` is nothing.
+        most: Tokens that it may have been billed at most beyond `counts`: where `counts` is nothing, its reservation,
+            or what a reconciliation settled it to.
         is_doubt: Its row is an attempt in doubt: what it is charged may be lowered.
     """
 
@@ -95,6 +97,37 @@ class Recorded:
     workspaces: frozenset[str]
 
 
+@dataclass(slots=True)
+class _Lowered:
+    """What reconciliations settled attempts in doubt to.
+
+    Attributes:
+        tokens: By session and place of the `attempt` row, the lowest.
+    """
+
+    tokens: dict[tuple[str, int], int] = field(default_factory=dict)
+    _doubts: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
+
+    def note(self, attempt: Row) -> None:
+        """Take in an attempt in doubt: it goes by its own `n` and by its intent's."""
+        name = (attempt.session, attempt.n)
+        self._doubts[name] = self._doubts[attempt.session, attempt.data["intent"]] = name
+
+    def reconcile(self, row: Row) -> None:
+        """Take in what a row settles; what was not in doubt before it is not settled by it."""
+        for item in row.data["settled"]:
+            name = self._doubts.get((item["session"], item["n"]))
+            if name is not None and row.session in (LEDGER_SESSION, item["session"]):
+                self.tokens[name] = min(item["billed_tokens"], self.tokens.get(name, item["billed_tokens"]))
+
+    def capped(self, call: Call) -> Call | None:
+        """Return what a call may still have been billed; None if it was settled to nothing."""
+        most = self.tokens.get((call.session, call.n), call.most) if call.is_doubt else call.most
+        if most >= call.most:
+            return call
+        return replace(call, most=most) if most else None
+
+
 def recorded_calls(
     reader: LedgerReader, begins: int, ends: int, *, endpoints: Iterable[str], unnamed: Payer
 ) -> Recorded:
@@ -107,10 +140,10 @@ def recorded_calls(
         endpoints: Whose bill it is.
         unnamed: Who pays for a session that does not say, None where that is not known.
     """
-    billed, opened = frozenset(endpoints), dict[str, Opened]()
+    billed, opened, lowered = frozenset(endpoints), dict[str, Opened](), _Lowered()
     elsewhere: dict[str, int] = {}
     keys, workspaces, calls = set[str](), set[str](), list[Call]()
-    for intent, outcome in _settled(reader, opened):
+    for intent, outcome in _settled(reader, opened, lowered):
         of = opened.get(intent.session)
         if of is None:
             continue
@@ -124,12 +157,15 @@ def recorded_calls(
     for each in opened.values():
         keys.update(filter(None, [each.payer.api_key_id]))
         workspaces.update(filter(None, [each.payer.workspace]))
+    calls = [each for each in map(lowered.capped, calls) if each is not None]
     calls.sort(key=lambda call: (call.begins, call.ends, call.session, call.n))
     return Recorded(tuple(calls), elsewhere, frozenset(keys), frozenset(workspaces))
 
 
-def _settled(reader: LedgerReader, opened: dict[str, Opened]) -> Iterator[tuple[Row, Row | None]]:
-    """Yield each intent with what settled it, or None; and note who opened what on the way."""
+def _settled(
+    reader: LedgerReader, opened: dict[str, Opened], lowered: _Lowered
+) -> Iterator[tuple[Row, Row | None]]:
+    """Yield each intent with what settled it, or None; note on the way who opened what, and what was lowered."""
     pending: dict[tuple[str, int], Row] = {}
     for stored in reader.rows_of_kinds(*_KINDS):
         row = parse_row(*stored)
@@ -138,9 +174,13 @@ def _settled(reader: LedgerReader, opened: dict[str, Opened]) -> Iterator[tuple[
             opened.setdefault(row.session, Opened(row.data["endpoint"], row.data["model"], payer))
         elif row.kind == "intent":
             pending[row.session, row.n] = row
+        elif row.kind == "reconcile":
+            lowered.reconcile(row)
         else:
             intent = pending.pop((row.session, row.data["intent"]), None)
             if intent is not None:
+                if row.kind == "attempt" and row.data["in_doubt"]:
+                    lowered.note(row)
                 yield intent, row
     for intent in pending.values():
         yield intent, None

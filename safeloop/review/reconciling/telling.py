@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,8 @@ from safeloop.review.reconciling.counts import Counts
 from safeloop.review.reconciling.findings import Fault, Finding, Severity
 from safeloop.review.reconciling.recorded import Recorded
 from safeloop.review.reconciling.recording import Recording, Source
-from safeloop.review.reconciling.report import UsageReport, moment
+from safeloop.review.reconciling.report import Run, UsageReport, moment
+from safeloop.review.reconciling.settling import Why
 
 MOST_SHOWN = 100
 """Findings that are shown as text, inclusive; the row lists all."""
@@ -31,6 +32,8 @@ class Told:
 
     Attributes:
         made: What is known to be the earliest moment at which the report was made, in microseconds.
+        missing: Where buckets are missing.
+        kept: How many attempts in doubt were not settled, by what is lacking.
     """
 
     report: UsageReport
@@ -39,6 +42,8 @@ class Told:
     found: Comparison
     recording: Recording
     made: int
+    missing: tuple[Run, ...]
+    kept: Mapping[Why, int]
 
     @property
     def alerts(self) -> int:
@@ -48,13 +53,13 @@ class Told:
 
     @property
     def is_partial(self) -> bool:
-        """Whether the report lacks what it should have: pages after its last one, or buckets between."""
-        return self.report.has_more or bool(self.report.gaps) or not self.found.runs
+        """Whether the report lacks what it should have: pages after its last one, or buckets."""
+        return self.report.has_more or bool(self.missing) or not self.found.runs
 
     @property
     def asks_for_a_look(self) -> bool:
-        """Whether anything is new that is more than an info."""
-        return any(each.severity is not Severity.INFO for each in self.recording.new)
+        """Whether anything is new that is more than an info, or lacking that was not told before."""
+        return bool(self.recording.lacking) or any(each.severity is not Severity.INFO for each in self.recording.new)
 
     def facts(self) -> dict[str, Any]:
         """Return it as one object."""
@@ -67,6 +72,8 @@ class Told:
             "findings": [{**each.as_entry(), "new": id(each) in new} for each in self.found.findings],
             "settled": [{"session": each.session, "n": each.n, "charged_tokens": each.charged,
                          "billed_tokens": each.billed} for each in self.recording.settled],
+            "unsettled": {why.value: count for why, count in self.kept.items()},
+            "missing": [[moment(run.begins), moment(run.ends)] for run in self.missing],
             "judged": [[moment(run.begins), moment(run.ends)] for run in self.found.runs],
             "compared": {"api_key_id": self.found.lanes.by_key, "workspace": self.found.lanes.by_workspace,
                          "model": self.report.names_models},
@@ -103,10 +110,10 @@ class Told:
         report, found = self.report, self.found
         if report.has_more:
             yield f"the report says itself that pages are missing after {moment(report.ends)}"
-        for gap in report.gaps[:5]:
+        for gap in self.missing[:5]:
             yield f"buckets are missing from {moment(gap.begins)} to {moment(gap.ends)}: nothing is known of that time"
-        if len(report.gaps) > 5:
-            yield f"buckets are missing in {len(report.gaps) - 5:,} further places"
+        if len(self.missing) > 5:
+            yield f"buckets are missing in {len(self.missing) - 5:,} further places"
         judged = found.runs[-1].ends if found.runs else report.begins
         if judged < report.ends:
             yield (f"buckets from {moment(judged)} on may not be complete, and are not judged: the report may be of "
@@ -117,6 +124,8 @@ class Told:
         if found.judgement.beyond:
             yield (f"{found.judgement.beyond:,} further buckets with {found.judgement.beyond_tokens:,} tokens are not "
                    "explained, and not listed")
+        for why, count in self.kept.items():
+            yield f"{count:,} {'attempt' if count == 1 else 'attempts'} in doubt not settled: {why.words}"
 
     def _uncompared(self) -> Iterator[str]:
         lanes = self.found.lanes
@@ -149,8 +158,8 @@ def _figures(counts: Counts) -> str:
     return f"{counts.read:,} in + {counts.output:,} out{searches}"
 
 
-def source_of(report: UsageReport, name: str) -> Source:
-    """Return how a report is known; `name` is the width of its buckets."""
-    return Source(name, report.digest(), f"{moment(report.begins)}/{moment(report.ends)}")
+def source_of(report: UsageReport, name: str, asked: str | None = None) -> Source:
+    """Return how a report is known; `name` is the width of its buckets, `asked` the address that was asked for it."""
+    return Source(name, report.digest(), f"{moment(report.begins)}/{moment(report.ends)}", asked)
 
 

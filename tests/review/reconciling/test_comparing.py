@@ -186,6 +186,18 @@ def test_an_attempt_in_doubt_explains_no_more_than_was_reserved():
     assert [fault for fault, _ in scene.classes()] == ["ghost_call"], "what was billed before it was asked is not its bill"
 
 
+@pytest.mark.parametrize("tokens", [0, 40])
+def test_an_attempt_in_doubt_explains_no_searches(tokens):
+    scene = Scene()
+    scene.doubt(DAY + HOUR, 1_000)
+    scene.charges.append(Charge(DAY + HOUR + 5 * MINUTE, SONNET, Counts(tokens, searches=100_000)))
+    assert scene.classes() == [("ghost_call", "alert")]
+    scene.call(DAY + HOUR + 5 * MINUTE)
+    assert scene.classes() == [("token_mismatch", "alert")]
+    scene.charges[0].counts = Counts(tokens)
+    assert scene.classes() == []
+
+
 def test_a_call_two_minutes_off_is_not_the_same_call():
     scene = Scene()
     _, charge = scene.call(DAY + HOUR, took=0)

@@ -27,9 +27,10 @@ from safeloop.review.reconciling.reading import read_report
 from safeloop.review.reconciling.recorded import recorded_calls
 from safeloop.review.reconciling.recording import record
 from safeloop.review.reconciling.report import Payer, joined
-from safeloop.review.reconciling.settling import settlements
+from safeloop.review.reconciling.settling import prove
 from safeloop.review.reconciling.telling import source_of
 from tests.breaker.family import House
+from tests.review.reconciling.living import loop_at
 from tests.servers.anthropic_server import message, text
 from tests.servers.faults import Fault
 from tests.servers.usage_server import Charge, UsageServer
@@ -53,9 +54,11 @@ class Moody:
     """A model that needs several turns, behind a network and a provider that fail in every way."""
 
     def __init__(self, seed: int) -> None:
-        self.chance = random.Random(seed)
+        self.chance, self.is_calm = random.Random(seed), True
 
     def __call__(self, request: Any) -> Any:
+        if self.is_calm:
+            return "done"
         words = "x" * self.chance.randrange(4, 700)
         unfinished = message(text(words), stop_reason="max_tokens")
         ways = [Fault.status(429), Fault.status(529), Fault.status(500), Fault("reset"), Fault.cut(words),
@@ -72,6 +75,16 @@ def lived(
     cast(IO[str], graveyard.stdin).write(f"{json.dumps(job)}\n")
     cast(IO[str], graveyard.stdin).flush()
     return list(json.loads(cast(IO[str], graveyard.stdout).readline()))
+
+
+def early(server: UsageServer, folder: Path, moody: Moody) -> None:
+    """Let a session live without trouble half an hour ago: the ordinary case is a report that has some of those."""
+    with contextlib.closing(
+        Ledger(folder / "ledger.db", keys=folder / "keys", clock=lambda: datetime.now(UTC) - timedelta(minutes=30))
+    ) as ledger:
+        server.now = lambda: time.time() - 1_800
+        loop_at(ledger, server.url, "early").run("do it")
+        server.now, moody.is_calm = time.time, False
 
 
 def fetched(server: UsageServer, width: str = "1m") -> Any:
@@ -99,7 +112,9 @@ def test_what_was_sent_is_what_is_billed_through_crashes_and_retries_and_settlin
     for seed in range(ROUNDS):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        with UsageServer(Moody(seed)) as server:
+        moody = Moody(seed)
+        with UsageServer(moody) as server:
+            early(server, folder, moody)
             seen |= round_of(graveyard, server, folder, random.Random(seed))
     assert seen >= {"status -9", "in doubt", "settled to something", "settled to nothing"}, "the rounds prove too little"
 
@@ -119,12 +134,14 @@ def round_of(
             assert compared(server, folder, width)[1].findings == ()
         report, found = compared(server, folder)
         assert report.size, "nothing was billed: the round proves nothing"
-        proved = list(settlements(found, report.width, lambda *_: None, until=report.ends))
+        proved = prove(found, report.width, lambda *_: None, until=report.ends).settlements
         before = charged(folder)
         done = record(ledger, source_of(report, "1m"), found.findings, proved)
         assert before - charged(folder) == sum(each.charged - each.billed for each in done.settled)
         assert charged(folder) >= sum(server.billed), "what is charged fell below what was billed"
         assert House(folder, is_new=False).findings() == []
+        for width in ("1m", "1h"):
+            assert compared(server, folder, width)[1].findings == (), "what was settled explains its bill no more"
         again = record(ledger, source_of(report, "1m"), found.findings, proved)
         assert (again.rows, again.before) == ((), done.rows[0])
         doubts = {"in doubt" for row in ledger.rows_of_kinds("attempt") if row.data["in_doubt"]}

@@ -42,6 +42,22 @@ def test_where_the_bytes_are_cut_makes_no_difference(size, seed):
     assert read_report(pieces).digest() == read_report([data]).digest() == scene.report().digest()
 
 
+def test_a_byte_order_mark_says_nothing():
+    data = json.dumps(page(bucket(DAY, ONE))).encode()
+    for size in (1, 2, 1_000):
+        marked = b"\xef\xbb\xbf" + data
+        pieces = [marked[place : place + size] for place in range(0, len(marked), size)]
+        assert read_report(pieces).digest() == read(page(bucket(DAY, ONE))).digest()
+
+
+def test_what_a_bucket_says_first_is_not_hidden_by_what_it_says_last():
+    text = json.dumps(page(bucket(DAY, ONE)))
+    for name, hidden in (("results", "[]"), ("uncached_input_tokens", "90000")):
+        twice = text.replace(f'"{name}": ', f'"{name}": {hidden}, "{name}": ', 1)
+        with pytest.raises(SettingError, match="something twice"):
+            read_report([twice.encode()])
+
+
 def test_every_class_is_read_and_what_is_not_known_is_passed_over():
     found = read(page(bucket(DAY, ONE, ONE), more={"a": [[{}]]}))
     (series,) = found.series.values()
@@ -85,6 +101,7 @@ BAD = [
     ('{"data": [], "data": [], "has_more": false}', "twice"), ('{"data": [], "has_more": 1}', "neither true"),
     ('{"data": [5], "has_more": false}', "no results"), ('{"data": [], "has_more": NaN}', "not JSON"),
     (b"\xff\xfe{}", "not UTF-8"), ('{"data": [], "has_more": ' + "9" * 5_000 + "}", "not JSON"),
+    ('{"data": [{"results": [1], "results": []}], "has_more": false}', "something twice"),
     ('{"data": [], 5: 6, "has_more": false}', "twice"), ('{"data": [] "has_more": false}', "no ,"),
 ]  # fmt: skip
 
@@ -96,7 +113,7 @@ def test_what_is_no_report_is_refused(text, words):
 
 
 @pytest.mark.parametrize(("spoiled", "words"), [
-    ({"uncached_input_tokens": -1}, "not a count"), ({"output_tokens": 1.5}, "not a count"), ({"output_tokens": True}, "not a count"),
+    ({"uncached_input_tokens": -1}, "not a count"), ({"output_tokens": 1.5}, "not a count: 1.5"), ({"output_tokens": True}, "not a count"),
     ({"output_tokens": "5"}, "not a count"), ({"cache_read_input_tokens": 10**15}, "not a count"), ({"model": 5}, "model is neither"),
     ({"cache_creation": 5}, "not an object"), ({"cache_creation": {"ephemeral_9d_input_tokens": -5}}, "not a count"),
     ({"server_tool_use": []}, "not an object"), ({"api_key_id": {}}, "api_key_id is neither"),

@@ -23,7 +23,7 @@ from safeloop.review.reconciling.recording import Source, record
 from safeloop.review.reconciling.report import SECOND, Payer
 from safeloop.review.reconciling.settling import Settlement
 from safeloop.spec import Ceilings
-from tests.breaker.family import DOLLARS, START, House, in_doubt
+from tests.breaker.family import DOLLARS, START, House, in_doubt, reconcile
 from tests.review.reconciling.bills import DAY, MINUTE, OURS, SONNET
 from tests.review.sessions import SessionBuilder
 
@@ -81,6 +81,24 @@ def test_an_attempt_in_doubt_may_be_billed_until_an_hour_after_it_was_given_up_a
     assert calls(house)[-1].ends == BEGAN + 10 * MINUTE + LONGEST + LINGERS
 
 
+def test_what_was_settled_explains_no_more_than_that_from_then_on(house):
+    granted = asked(house)
+    reconcile(house, "s", granted.intent.n, 0)  # it is not in doubt yet
+    doubt = in_doubt(house, granted)
+    other = in_doubt(house, asked(house))
+    assert [call.most for call in calls(house)] == [granted.intent.data["reserved_tokens"]] * 2
+    reconcile(house, "s", doubt.n, 40)
+    reconcile(house, "s", granted.intent.n, 50)
+    reconcile(house, "s", doubt.n, 7, in_session="somebody-else")
+    reconcile(house, "s", 99, 3)
+    assert [(call.n, call.most) for call in calls(house)] == [(doubt.n, 40), (other.n, other.data["charged_tokens"])]
+    reconcile(house, "s", doubt.n, 30, in_session="s")
+    reconcile(house, "s", other.n, other.data["charged_tokens"] + 1)
+    assert [call.most for call in calls(house)] == [30, other.data["charged_tokens"]]
+    reconcile(house, "s", granted.intent.n, 0)
+    assert [call.n for call in calls(house)] == [other.n], "nothing is left that may be billed"
+
+
 def test_an_intent_without_an_outcome_may_be_billed_and_is_not_settled(house):
     asked(house)
     (call,) = calls(house)
@@ -125,6 +143,24 @@ def test_the_same_finding_is_recorded_once_and_another_severity_makes_no_other_f
     content = house.ledger.read_content(house.ledger.rows("ledger")[-1].data["findings"])
     assert row == 4
     assert content is not None and content.count(b'"class"') == 1, "only what is new"
+    assert house.findings() == []
+
+
+def test_what_only_a_saved_report_told_is_new_where_the_provider_is_asked_and_not_the_other_way_round(house):
+    answered = dataclasses.replace(SOURCE, asked="https://api.anthropic.com")
+    gateway = dataclasses.replace(SOURCE, asked="http://127.0.0.1:9")
+    gap = {"lacks": "buckets", "from": "a", "to": "b"}
+    assert record(house.ledger, SOURCE, [finding()], (), lacks=[gap]).lacking == (gap,)
+    assert record(house.ledger, gateway, [finding()], ()).new == (finding(),)
+    told = record(house.ledger, answered, [finding()], (), lacks=[gap])
+    assert (told.new, told.lacking, len(told.rows)) == ((finding(),), (gap,), 1)
+    for source in (answered, SOURCE, dataclasses.replace(answered, digest="5" * 64)):
+        again = record(house.ledger, source, [finding()], (), lacks=[gap])
+        assert (again.new, again.lacking) == ((), ())
+    more = record(house.ledger, answered, [finding()], (), lacks=[{**gap, "to": "c"}])
+    assert (len(more.rows), more.new, len(more.lacking)) == (1, (), 1)
+    long = dataclasses.replace(SOURCE, asked="http://" + "x" * 5_000)
+    assert len(record(house.ledger, long, [finding()], ()).rows) == 1, "a row can hold its name"
     assert house.findings() == []
 
 

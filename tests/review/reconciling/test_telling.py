@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 from safeloop.review.reconciling import telling
 from safeloop.review.reconciling.counts import Counts
+from safeloop.review.reconciling.covering import missing
 from safeloop.review.reconciling.reading import read_report
 from safeloop.review.reconciling.recording import Recording, Settled
 from safeloop.review.reconciling.report import Payer
+from safeloop.review.reconciling.settling import prove
 from safeloop.review.reconciling.telling import Told, source_of
 from tests.review.reconciling.bills import DAY, HOUR, MINUTE, SHOP, SONNET, Charge, Scene
 
@@ -16,7 +19,8 @@ from tests.review.reconciling.bills import DAY, HOUR, MINUTE, SHOP, SONNET, Char
 def told(scene: Scene, report=None, *, settled=(), group=("api_key_id", "workspace_id", "model")) -> Told:
     report = scene.report(group=group) if report is None else report
     found = scene.compared(group=group)
-    return Told(report, source_of(report, "1m"), scene.recorded, found, Recording((7,), found.findings, settled, None), DAY)
+    return Told(report, source_of(report, "1m"), scene.recorded, found, Recording((7,), found.findings, settled, None), DAY,
+                missing(report, None, 0), prove(found, report.width, lambda *_: None, until=1 << 60).kept)  # fmt: skip
 
 
 def test_a_session_that_agrees_says_so_and_what_cannot_be_shown_all_the_same():
@@ -66,6 +70,23 @@ def test_what_was_not_compared_is_told():
     assert "not grouped by model" in words and "the report is not grouped by them" in words
     scene.terms = type(scene.terms)(Payer(None, None), DAY + HOUR, scene.terms.thresholds, {})
     assert "from 2026-11-21T01:00:00Z on may not be complete" in "\n".join(told(scene).notes())
+
+
+def test_what_is_not_settled_says_why():
+    scene = Scene()
+    scene.doubt(DAY + HOUR)
+    scene.doubt(DAY + HOUR)
+    result = told(scene)
+    assert result.facts()["unsettled"] == {"proof": 2}
+    assert "2 attempts in doubt not settled: no reply of its API key" in "\n".join(result.notes())
+
+
+def test_what_is_lacking_asks_for_a_look_the_first_time():
+    scene = Scene()
+    scene.call(DAY + HOUR)
+    assert not told(scene).asks_for_a_look
+    first = dataclasses.replace(told(scene), recording=Recording((7,), (), (), None, ({"lacks": "pages"},)))
+    assert first.asks_for_a_look
 
 
 def test_a_long_list_is_cut_where_it_is_shown_and_nowhere_else(monkeypatch):
