@@ -14,8 +14,8 @@ from typing import Any
 
 TAKING = (
     "approvals", "approve", "attest", "audit", "backup", "checkpoint", "close", "config", "erase", "export", "inbox",
-    "init", "key revoke", "ledger adopt", "ledger import", "ledger limits", "log", "receipt", "refuse", "release",
-    "report", "resume", "review", "run", "spec", "stats",
+    "init", "key revoke", "ledger adopt", "ledger import", "ledger limits", "log", "receipt", "reconcile", "refuse",
+    "release", "report", "resume", "review", "run", "spec", "stats",
 )  # fmt: skip
 """The commands that take `--ledger`."""
 
