@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 from safeloop.cli.options import Desk
 from safeloop.cli.patience import typed
 from safeloop.cli.screen import Screen, has_terminal
-from safeloop.errors import SafeloopError
+from safeloop.cli.sheets import Sheet
+from safeloop.errors import NotAttested, SafeloopError
 from safeloop.ledger.approval import GRANTED, Decision
 from safeloop.ledger.signers import sign_as
 from safeloop.ledger.trust import APPROVAL_NAMESPACE
@@ -33,9 +35,11 @@ def approvals_of(desk: Desk, *, may_ask: bool = True) -> Approvals:
 
 
 def show(screen: Screen, request: Request) -> None:
-    """Show all that is to be decided about, on stderr."""
+    """Show all that is to be decided about, on stderr, broken where `Sheet` says."""
     screen.progress("")
-    screen.exact(f"\na destructive call waits for a decision\n{request.text}\n", err=True)
+    sheet = Sheet.of(sys.stderr)
+    shown = "\n".join(piece for line in request.text.split("\n") for piece in sheet.shown(line))
+    screen.exact(f"\na destructive call waits for a decision\n{shown}\n", err=True)
 
 
 def signed_with(decision: Decision, key: Path) -> Signed:
@@ -59,6 +63,9 @@ def _ask(screen: Screen, request: Request, reviewer: str, key: Path, patience_s:
         try:
             line = typed(question, max(0.0, until - time.monotonic()))
         except EOFError:
+            return Answer.LEFT
+        except NotAttested as loud:
+            screen.alarm(str(loud))
             return Answer.LEFT
         if line is None:
             screen.alarm(f"\nno answer for {patience_s:,.0f} s: that is a no")

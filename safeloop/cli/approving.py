@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from safeloop.tools.approvals import Request, Signed, expiry_of, pending, record
 
 _FEWEST_TYPED = 4
 _MOST_SHOWN = 64  # with its margin it fits into a line of a terminal, which breaks none then
+_MOST_OF_TOOL = 32  # so does it behind what stands before it
 _PATIENCE_S = 600.0
 
 
@@ -67,14 +69,14 @@ def approve(
         raise NotAttested("nobody can approve what cannot be shown: its arguments are no longer kept",
                           hint=f"safeloop refuse {request.id}")
     end = expiry_of(datetime.now(UTC), duration_of("--expires", expires))
-    decision = request.decided(GRANTED, _required(desk, "reviewer", "--as NAME"), end)
+    decision = request.decided(GRANTED, _required(desk, f"approve {request.id}", "reviewer", "--as NAME"), end)
     if export_to is not None:
         _export(desk, request, decision, export_to)
         return
     if not has_terminal():
         raise NeedsTerminal("only a person at a terminal can approve a call",
                             hint=f"safeloop approve {request.id} --export DIR, and sign it elsewhere")
-    key = Path(_required(desk, "reviewer_key", "--key FILE")).expanduser()
+    key = Path(_required(desk, f"approve {request.id}", "reviewer_key", "--key FILE")).expanduser()
     show(desk.screen, request)
     until = f"it may then run once, until {decision.expires_at}. Type the word {APPROVE} in full: "
     if (typed(until, _PATIENCE_S) or "").lower() != APPROVE:
@@ -92,11 +94,12 @@ def refuse(desk: Desk, call: str | None, export_to: Path | None, stated: Path | 
         _record(desk, _signed_elsewhere(stated, signature, REFUSED))
         return
     request = _found(desk, call)
-    decision = request.decided(REFUSED, _required(desk, "reviewer", "--as NAME"), None)
+    decision = request.decided(REFUSED, _required(desk, f"refuse {request.id}", "reviewer", "--as NAME"), None)
     if export_to is not None:
         _export(desk, request, decision, export_to)
         return
-    _record(desk, signed_with(decision, Path(_required(desk, "reviewer_key", "--key FILE")).expanduser()))
+    key = Path(_required(desk, f"refuse {request.id}", "reviewer_key", "--key FILE")).expanduser()
+    _record(desk, signed_with(decision, key))
 
 
 def _found(desk: Desk, named: str | None) -> Request:
@@ -139,9 +142,10 @@ def _export(desk: Desk, request: Request, decision: Decision, folder: Path) -> N
     command = APPROVE if decision.decision == GRANTED else "refuse"
     statement = folder / "statement.json"
     desk.screen.result("\n".join(map(str, files)), {**_stated(decision), "files": [str(path) for path in files]})
+    shown = shlex.quote(str(statement))
     desk.screen.note(
-        f"next: read {folder / 'call.txt'}, then ssh-keygen -Y sign -f KEY -n {APPROVAL_NAMESPACE} {statement}, then\n"
-        f"safeloop {command} --statement {statement} --signature {statement}.sig"
+        f"next: read {folder / 'call.txt'}, then ssh-keygen -Y sign -f KEY -n {APPROVAL_NAMESPACE} {shown}, then\n"
+        f"safeloop {command} --statement {shown} --signature {shown}.sig"
     )
 
 
@@ -156,10 +160,11 @@ def _record(desk: Desk, signed: Signed) -> None:
     desk.screen.note(f"next: safeloop resume {decision.session}")
 
 
-def _required(desk: Desk, name: str, option: str) -> str:
+def _required(desk: Desk, command: str, name: str, option: str) -> str:
     value = desk.settings.get(name).value
     if not value:
-        raise SettingError(f"a decision needs {option}", hint=f"or set SAFELOOP_{name.upper()}")
+        raise SettingError(f"a decision needs {option}",
+                           hint=f"safeloop {command} --as NAME --key FILE; or set SAFELOOP_{name.upper()}")
     return str(value)
 
 
@@ -170,9 +175,10 @@ def _stated(decision: Decision) -> dict[str, Any]:
 
 def _line(request: Request, now: datetime, names: tuple[str, ...]) -> str:
     call = request.call
-    since = age(datetime.fromisoformat(call.at), now)
+    since = age(now - datetime.fromisoformat(call.at))
     shown = "(no longer kept)" if request.arguments is None else request.arguments.decode("utf-8", "surrogatepass")
-    return (f"{request.id}  {request.state:8} {since:>6}  {short(call.session, names):13} {call.data['tool']}\n"
+    tool = visible(call.data["tool"], _MOST_OF_TOOL)
+    return (f"{request.id}  {request.state:8} {since:>6}  {short(call.session, names):13} {tool}\n"
             f"{'':12}  {visible(shown, _MOST_SHOWN)}")
 
 

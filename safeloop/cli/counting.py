@@ -47,6 +47,8 @@ def _told(found: Statistics, *, is_empty: bool) -> Iterator[str]:
     else:
         yield f"no session{since or ' yet'}"
     yield from _columns((label, f"{number:,}") for label, number in found.sessions if number)
+    if found.released or found.rejected or found.erased:
+        yield from ("", "of these", *_columns(_handed_out(found)))
     if found.session_count:
         yield from ("", "charged", *_columns(_spent(found)))
     if found.breaches:
@@ -60,6 +62,12 @@ def _told(found: Statistics, *, is_empty: bool) -> Iterator[str]:
 
 def _columns(pairs: Iterator[tuple[str, str]]) -> Iterator[str]:
     return (f"  {name:15} {value:>10}" for name, value in pairs)
+
+
+def _handed_out(found: Statistics) -> Iterator[tuple[str, str]]:
+    for name, number in (("released", found.released), ("rejected", found.rejected), ("erased", found.erased)):
+        if number:
+            yield name, f"{number:,}"
 
 
 def _spent(found: Statistics) -> Iterator[tuple[str, str]]:
@@ -76,9 +84,6 @@ def _spent(found: Statistics) -> Iterator[tuple[str, str]]:
     if found.tokens_in_doubt:
         price = found.microusd_in_doubt
         yield "cost in doubt", "not known" if price is None else usd_text(price)
-    for name, number in (("released", found.released), ("erased", found.erased)):
-        if number:
-            yield name, plural(number, "session")
 
 
 def _waits(attested: Attested) -> Iterator[tuple[str, str]]:
@@ -112,7 +117,8 @@ def _facts(found: Statistics) -> dict[str, Any]:
     attested = found.attested
     return {
         "verified": False, "since": found.since, "session_count": found.session_count, "sessions": dict(found.sessions),
-        "released": found.released, "erased": found.erased, "breaches": dict(found.breaches), "turns": found.turns,
+        "released": found.released, "rejected": found.rejected, "erased": found.erased,
+        "breaches": dict(found.breaches), "turns": found.turns,
         "tokens": found.tokens, "tokens_in_doubt": found.tokens_in_doubt,
         "microusd_in_doubt": found.microusd_in_doubt, "cost_microusd": found.cost_microusd,
         "known_microusd": found.known_microusd, "unpriced": found.unpriced,

@@ -19,33 +19,37 @@ _USUAL_COLUMNS = 80
 _LAST_OF_FINGERPRINT = 8
 
 
-def ask_decision(screen: Screen, frame_sha256: str) -> str:
+def ask_decision(screen: Screen, frame_sha256: str, again: str) -> str:
     """Ask for a decision about the frame that was just shown; return `accept` or `reject`.
 
     Only what is typed after a question was shown answers it. An empty answer never decides anything, and neither does
     one that is not a whole word. The four characters may be mistyped twice; nothing typed there leaves.
 
+    Args:
+        screen: Where to.
+        frame_sha256: The frame's hash, hex.
+        again: The command that shows it and asks once more.
+
     Raises:
-        NotAttested: The person leaves, or the four characters are not those of the hash.
+        NotAttested: The person leaves, the four characters are not those of the hash, or keys keep coming.
         click.Abort: Ctrl-C, or the end of input.
     """
     screen.note(f"frame sha256 {frame_sha256}")
     decision = ""
     while decision not in (ACCEPT, REJECT, LEAVE):
-        decision = _answer("accept, reject, or leave? ")
+        decision = answered("accept, reject, or leave? ")
     if decision == LEAVE:
         raise NotAttested("left without a decision; nothing was signed", hint="safeloop inbox")
     signs = f"you sign that you compared this frame with its promise{' and reject it' if decision == REJECT else ''}."
     question = f"{signs} Type the last four characters of its hash: "
     for _ in range(_TRIES):
-        last = _answer(question)
+        last = answered(question)
         if last == frame_sha256[-_LAST:]:
             return decision
         if not last:
             raise NotAttested("nothing was typed, so nothing was signed", hint="safeloop inbox")
         question = "those are not the last four characters of the frame's hash. Type them: "
-    raise NotAttested("those are not the last four characters of the hash; nothing was signed",
-                      hint="the frame's hash stands above the question: try again")
+    raise NotAttested("those are not the last four characters of the hash; nothing was signed", hint=again)
 
 
 def ask_fingerprint(sha256: str) -> None:
@@ -54,18 +58,25 @@ def ask_fingerprint(sha256: str) -> None:
     Raises:
         VerificationError: They are not this one's.
     """
-    told = _ask(
+    told = answered(
         f"type the SHA-256 that you were given over another channel, or its last {_LAST_OF_FINGERPRINT} characters: "
     )
-    if told.strip().lower() not in (sha256, sha256[-_LAST_OF_FINGERPRINT:]):
+    if told not in (sha256, sha256[-_LAST_OF_FINGERPRINT:]):
         raise VerificationError(
             "that is not this file's SHA-256, nor its last characters; nothing was pinned",
             hint="ask for it again, over a channel that you trust: the operator's sha256sum FILE",
         )
 
 
-def _answer(question: str) -> str:
-    """Ask what nobody may have answered before; on a narrow terminal the question is broken between words."""
+def answered(question: str) -> str:
+    """Ask what nobody may have answered before, and return the answer in small letters.
+
+    On a narrow terminal the question is broken between words.
+
+    Raises:
+        NotAttested: Keys keep coming.
+        click.Abort: Ctrl-C, or the end of input.
+    """
     columns = Sheet.of(sys.stderr).columns
     if 0 < columns < _USUAL_COLUMNS:
         question = textwrap.fill(question, columns, drop_whitespace=True, break_long_words=False) + " "
@@ -73,7 +84,3 @@ def _answer(question: str) -> str:
         return (typed(question) or "").lower()
     except (KeyboardInterrupt, EOFError):
         raise click.Abort from None
-
-
-def _ask(question: str) -> str:
-    return str(click.prompt(question, prompt_suffix="", default="", show_default=False, err=True))

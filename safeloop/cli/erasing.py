@@ -6,6 +6,7 @@ import contextlib
 
 import click
 
+from safeloop.cli.deciding import answered
 from safeloop.cli.options import Desk, common
 from safeloop.cli.screen import has_terminal
 from safeloop.cli.sessions import resolve
@@ -108,9 +109,7 @@ def _confirm(plan: Plan) -> None:
         raise NeedsTerminal("only a person at a terminal can be asked whether to erase",
                             hint="--yes, if nobody is to be asked")
     expected = plan.target[:_TYPED]
-    typed = click.prompt(f"this cannot be undone. Type {expected} to erase: ", prompt_suffix="", default="",
-                         show_default=False, err=True)
-    if str(typed).strip() != expected:
+    if answered(f"this cannot be undone. Type {expected} to erase: ") != expected.lower():
         raise NotAttested("that was not it; nothing was erased", hint="")
 
 

@@ -7,12 +7,14 @@ import signal
 import sys
 import traceback
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn
 
 import click
 
 from safeloop.cli.screen import Screen
 from safeloop.errors import ExitCode, SafeloopError
+from safeloop.ledger.visible import shell_word
 
 # The walk is the vocabulary: listed in this order, by group. The short help stands here so that `safeloop --help`
 # imports no command.
@@ -129,13 +131,13 @@ def _run(arguments: list[str], screen: Screen) -> int:
         screen.note(missing.format_message())
         return ExitCode.USAGE
     except click.ClickException as wrong:
-        hint = f"{wrong.ctx.command_path} --help" if isinstance(wrong, click.UsageError) and wrong.ctx else ""
         message = wrong.format_message().removesuffix(".")
-        screen.error(type(wrong).__name__, message[:1].lower() + message[1:], hint, ExitCode.USAGE)
+        screen.error(type(wrong).__name__, message[:1].lower() + message[1:], _usage_hint(wrong), ExitCode.USAGE)
         return ExitCode.USAGE
     except (click.Abort, EOFError):
         screen.new_line()
-        screen.error("Cancelled", "cancelled at a prompt; nothing was recorded by it", "", ExitCode.CANCELLED)
+        hint = "safeloop inbox lists what waits; the same command asks again"
+        screen.error("Cancelled", "cancelled at a prompt; nothing was recorded by it", hint, ExitCode.CANCELLED)
         return ExitCode.CANCELLED
     except KeyboardInterrupt as interrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # impatience must not cut off what is said now
@@ -165,6 +167,19 @@ def _invoked(arguments: list[str]) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     return result if isinstance(result, int) else ExitCode.DONE
+
+
+def _usage_hint(wrong: click.ClickException) -> str:
+    """Return the command as it was given with the option that it lacks, or else where its options are told."""
+    if not isinstance(wrong, click.UsageError) or wrong.ctx is None:
+        return ""
+    help_command = f"{wrong.ctx.command_path} --help"
+    if not isinstance(wrong, click.MissingParameter) or not isinstance(wrong.param, click.Option):
+        return help_command
+    arguments = [each for each in wrong.ctx.command.params if isinstance(each, click.Argument)]
+    given = [wrong.ctx.params.get(each.name or "") for each in arguments]
+    words = [shell_word(str(value)) for value in given if isinstance(value, str | Path)]
+    return " ".join([wrong.ctx.command_path, *words, wrong.param.opts[0], f"{wrong.param.metavar}; {help_command}"])
 
 
 def _debug(screen: Screen) -> None:

@@ -7,7 +7,7 @@ wrong for somebody: `Z` is UTC.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from safeloop.errors import SettingError
 from safeloop.ledger.visible import visible
@@ -34,7 +34,7 @@ def moment_of(flag: str, text: str, now: datetime) -> datetime:
     """Read a moment, or a duration before now; UTC.
 
     Raises:
-        SettingError: It is neither, or a time of day without its zone.
+        SettingError: It is neither, a date in another form, or a time of day without its zone.
     """
     hint = f"{flag} 7d, 2026-11-01 (UTC), or 2026-11-01T07:00Z"
     if _DURATION.fullmatch(text):
@@ -50,4 +50,15 @@ def moment_of(flag: str, text: str, now: datetime) -> datetime:
             return found.astimezone(UTC)
     except (ValueError, OverflowError):
         raise SettingError(f"{flag} must be a moment or a duration, not '{visible(text, 60)}'", hint=hint) from None
+    if _is_date(text):
+        raise SettingError(f"{flag} takes a date as 2026-11-01, not '{visible(text, 60)}'", hint=hint)
     raise SettingError(f"{flag} {visible(text, 60)} has no zone: a time of day is nobody's without one", hint=hint)
+
+
+def _is_date(text: str) -> bool:
+    """Say whether a moment is a date alone, in whatever form of ISO 8601."""
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True

@@ -6,14 +6,12 @@ Here a page is shown, and a key shows the next; no key leads to the question but
 
 from __future__ import annotations
 
-import contextlib
 import os
+import select
 import sys
-import termios
-import tty
-from collections.abc import Iterator
 from typing import TextIO
 
+from safeloop.cli.patience import await_quiet, keys_of
 from safeloop.cli.screen import Screen
 from safeloop.cli.sheets import Sheet, lines_of
 from safeloop.errors import NotAttested
@@ -24,6 +22,8 @@ LONG = 5_000
 
 _NEXT, _ALL, _LEAVE = b" \r\n", b"aA", b"qQ"
 _END = b"\x04"
+_ESCAPES = b"\x1b\x9b\x8f"  # ESC; CSI and SS3 of terminals with eight bits
+_SEQUENCE_S = 0.05  # what a key sends behind an escape is there by then, also from afar: it comes in one piece
 _MARGIN = 2  # rows of a page that are left for the prompt and for what the last page ended with
 _AT_ONCE = 1_000  # lines that are written together where nobody is asked between
 
@@ -40,7 +40,7 @@ def show_to_the_end(screen: Screen, text: str, *, err: bool, elsewhere: str) -> 
         elsewhere: The command that gives the text as a file.
 
     Raises:
-        NotAttested: The person left before the end.
+        NotAttested: The person left before the end, or keys keep coming.
         EOFError: The terminal is gone.
     """
     stream = sys.stderr if err else sys.stdout
@@ -50,7 +50,8 @@ def show_to_the_end(screen: Screen, text: str, *, err: bool, elsewhere: str) -> 
     pages.show()
     if pages.is_over:
         return
-    with _keys() as keyboard:
+    keyboard = sys.stdin.fileno()
+    with keys_of(keyboard):
         while not pages.is_over:
             pages.show(is_rest=_asked(keyboard, pages.lines, total, Sheet.of(stream).columns))
 
@@ -107,28 +108,16 @@ def _say_what_differs(screen: Screen, text: str, sheet: Sheet, total: int, elsew
         screen.note(f"the frame has {total:,} lines; to read it as a file: {elsewhere}")
 
 
-@contextlib.contextmanager
-def _keys() -> Iterator[int]:
-    """Read keys as they are pressed and do not show them, until the end; Ctrl-C still interrupts."""
-    keyboard = sys.stdin.fileno()
-    before = termios.tcgetattr(keyboard)
-    try:
-        tty.setcbreak(keyboard, termios.TCSANOW)
-        yield keyboard
-    finally:
-        termios.tcsetattr(keyboard, termios.TCSANOW, before)
-
-
 def _asked(keyboard: int, shown: int, total: int, columns: int) -> bool:
     """Wait for a key that goes on; return whether it asks for all the rest. Keys pressed before do not count."""
     prompt = f"-- {shown:,} of {total:,} lines; space: next page, a: all the rest, q: leave --"
     if len(prompt) >= (columns or 80):
         prompt = f"-- {shown} of {total} (space, a, q) --"
-    termios.tcflush(keyboard, termios.TCIFLUSH)
+    await_quiet(keyboard)
     _prompt(prompt)
     try:
         while True:
-            key = os.read(keyboard, 1)
+            key = _pressed(keyboard)
             if not key or key == _END:
                 raise EOFError
             if key in _LEAVE:
@@ -137,6 +126,15 @@ def _asked(keyboard: int, shown: int, total: int, columns: int) -> bool:
                 return key in _ALL
     finally:
         _prompt(f"\r{' ' * len(prompt)}\r")  # no escape sequence: any terminal can do this
+
+
+def _pressed(keyboard: int) -> bytes:
+    """Wait for a key and return its first byte; of an arrow or F2 that is an escape, and its letters are no keys."""
+    key = os.read(keyboard, 1)
+    if key in _ESCAPES:
+        while key and select.select([keyboard], [], [], _SEQUENCE_S)[0] and os.read(keyboard, 64):
+            pass
+    return key
 
 
 def _prompt(text: str) -> None:

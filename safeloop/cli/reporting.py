@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
+import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,12 +19,12 @@ from safeloop.cli.words import plural
 from safeloop.errors import ExitCode, SettingError
 from safeloop.ledger.durable import stream_file
 from safeloop.ledger.reader import LedgerReader
-from safeloop.review.auditing.audit import audit
 from safeloop.review.reporting.charts import can_draw
-from safeloop.review.reporting.ledger import glance_at
-from safeloop.review.reporting.report import Report, ledger_report, require_room, session_report
+from safeloop.review.reporting.report import Digested, Report, ledger_report, session_report
+from safeloop.review.target import target_of
 
 _STDOUT = Path("-")
+_ELSEWHERE = "--out FILE names another; --out - is stdout"
 
 
 @click.command()
@@ -41,48 +41,52 @@ def report(desk: Desk, session: str | None, out: Path, force: bool) -> int:
     """
     if desk.screen.as_json and out == _STDOUT:
         raise SettingError("--json and --out - cannot both have stdout", hint="--out FILE")
+    target = out if out == _STDOUT else _target(desk, out, force=force)
     if not can_draw():
         desk.screen.note("note: the page has tables and no charts; for those: pip install 'safeloop[report]'")
     with ExitStack() as stack:
         reader = stack.enter_context(desk.read_ledger())
-        made, is_true = _session(desk, reader, session) if session is not None else _ledger(desk, reader, stack)
-        digest = hashlib.sha256()
-        _write(out, _hashed(made, digest), force=force)
-    _say(desk, made, out, digest.hexdigest())
-    if not is_true:
+        made = _session(desk, reader, session) if session is not None else _ledger(desk, reader, stack)
+        page = Digested(made.pieces())
+        _write(target, page, force=force)
+    _say(desk, made, out, page.sha256)
+    if not made.holds:
         desk.screen.alarm("note: the ledger fails its audit, and the page says so: safeloop audit")
-    return ExitCode.DONE if is_true else ExitCode.VERIFICATION_FAILED
+    return ExitCode.DONE if made.holds else ExitCode.VERIFICATION_FAILED
 
 
-def _session(desk: Desk, reader: LedgerReader, typed: str) -> tuple[Report, bool]:
+def _session(desk: Desk, reader: LedgerReader, typed: str) -> Report:
     name = resolve(reader, typed)
-    return session_report(reader, desk.trust(), name, desk.settings.ledger, datetime.now(UTC)), True
+    return session_report(reader, desk.trust(), name, desk.settings.ledger, datetime.now(UTC))
 
 
-def _ledger(desk: Desk, reader: LedgerReader, stack: ExitStack) -> tuple[Report, bool]:
-    require_room(reader)
-    trust, state, now = desk.trust(), state_of(desk, reader), datetime.now(UTC)  # the state before the rows, as audit
-    audited = audit(reader, trust, state=state, processes=processors())
-    glance = glance_at(reader, now)
-    stack.enter_context(reader.snapshot())
-    return ledger_report(reader, trust, audited, glance, now), not audited.findings
+def _ledger(desk: Desk, reader: LedgerReader, stack: ExitStack) -> Report:
+    trust, state = desk.trust(), state_of(desk, reader)  # before the rows, as audit
+    return stack.enter_context(ledger_report(reader, trust, state, datetime.now(UTC), processes=processors()))
 
 
-def _hashed(made: Report, digest: hashlib._Hash) -> Iterator[bytes]:
-    for piece in made.pieces():
-        digest.update(piece)
-        yield piece
+def _target(desk: Desk, out: Path, *, force: bool) -> Path:
+    """Return where the page is written, unless something is there, or is to be, that is no page's place.
+
+    Raises:
+        SettingError: The ledger, keys or pins are kept there; or there is a file already, or no regular one.
+    """
+    kept = (*desk.key_folder().places, desk.settings.trust)
+    target = target_of(out, desk.settings.ledger, kept, hint=_ELSEWHERE)
+    if os.path.lexists(target):
+        if not stat.S_ISREG(target.lstat().st_mode):
+            raise SettingError(f"{out} is not a regular file: nothing was changed", hint=_ELSEWHERE)
+        if not force:
+            raise _in_the_way(out)
+    return target
 
 
-def _write(out: Path, pieces: Iterator[bytes], *, force: bool) -> None:
-    if out == _STDOUT:
+def _write(target: Path, pieces: Iterable[bytes], *, force: bool) -> None:
+    if target == _STDOUT:
         for piece in pieces:
             sys.stdout.buffer.write(piece)
-        return
-    if not force and os.path.lexists(out):
-        raise _in_the_way(out)
-    if not stream_file(out, pieces, replace=force):
-        raise _in_the_way(out)
+    elif not stream_file(target, pieces, replace=force):
+        raise _in_the_way(target)
 
 
 def _in_the_way(out: Path) -> SettingError:

@@ -44,18 +44,18 @@ class Screen:
         return cls("--json" in options, "--quiet" in options, "--debug" in options, ledger_of(options))
 
     def result(self, text: str, facts: Mapping[str, Any] | None = None) -> None:
-        """Print a result: text for people, or its facts as one object."""
+        """Print a result: text for people, in which nothing steers a terminal, or its facts as one object."""
         if self.as_json:
             self._print(_line({"safeloop": JSON_VERSION, **carried_facts(facts or {}, self.ledger)}))
         elif not self.quiet:
-            self._print(carried(text, self.ledger))
+            self._print(carried(unseen_escaped(text, keep_lines=True), self.ledger))
 
     def verdict(self, text: str, facts: Mapping[str, Any], code: int) -> int:
         """Print what was judged, and return its exit code; a quiet command is silent about what is true only."""
         if self.as_json or not code:
             self.result(text.rstrip("\n"), facts)
         else:
-            self.exact(carried(text, self.ledger))
+            self.exact(carried(unseen_escaped(text, keep_lines=True), self.ledger))
         return code
 
     def lines(self, objects: Sequence[Mapping[str, Any]]) -> None:
@@ -77,11 +77,11 @@ class Screen:
     def note(self, text: str) -> None:
         """Say something beside the result, on stderr."""
         if not self.quiet:
-            self._say(carried(text, self.ledger))
+            self.alarm(text)
 
     def alarm(self, text: str) -> None:
         """Say something that even a quiet command says, on stderr."""
-        self._say(carried(text, self.ledger))
+        self._say(carried(unseen_escaped(text, keep_lines=True), self.ledger))
 
     def error(self, name: str, message: str, hint: str, code: int, notes: Sequence[str] = ()) -> None:
         """Say what went wrong: text on stderr, or an object on stdout; on stderr too if stdout is what went wrong."""

@@ -24,7 +24,7 @@ class Sheet:
     """A terminal's size and letters.
 
     Attributes:
-        columns: 0 where it does not tell.
+        columns: 0 where it does not tell; it is then taken to have more than 78, as nearly all have.
         rows: 0 where it does not tell.
         encoding: How it is written to.
     """
@@ -51,9 +51,9 @@ class Sheet:
                 return (line,)  # longer than 78 columns are only words of ours, which the terminal may break
             return folded_behind(GOES_ON, line, self.columns)
         written = line.encode(self.encoding, "backslashreplace").decode(self.encoding)
-        if not self.columns or (written == line and self.columns > COLUMNS):
+        if written == line and (not self.columns or self.columns > COLUMNS):
             return (written,)  # others' words take 78 columns at most
-        return folded_behind(GOES_ON, written, self.columns)
+        return folded_behind(GOES_ON, written, self.columns or COLUMNS)
 
     def height(self, piece: str) -> int:
         """Return how many rows of the terminal a piece takes, at most."""

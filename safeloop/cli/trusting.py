@@ -16,15 +16,15 @@ from safeloop.cli.inputs import read_bytes, read_text
 from safeloop.cli.options import Desk, common
 from safeloop.cli.screen import has_terminal
 from safeloop.errors import EncodingError, KeyUnusable, NeedsTerminal, SettingError, VerificationError
-from safeloop.ledger.allowed_signers import AllowedSigner
+from safeloop.ledger.allowed_signers import AllowedSigner, parse_allowed_signers
 from safeloop.ledger.durable import create_file
 from safeloop.ledger.ed25519 import key_id
 from safeloop.ledger.keys import SELF_TRUST
 from safeloop.ledger.policy import Revocation
 from safeloop.ledger.sshsig import KEY_TYPES
-from safeloop.ledger.trust import APPROVAL_NAMESPACE, NO_PINS, REVIEW_NAMESPACE, Trust, add_reviewer
+from safeloop.ledger.trust import APPROVAL_NAMESPACE, NO_PINS, REVIEW_NAMESPACE, Trust, add_reviewer, read_pin_file
 from safeloop.ledger.upkeep.pins import MAX_BYTES, differs, export_pins, parse_pins, place_pins, read_pins
-from safeloop.ledger.visible import escaped
+from safeloop.ledger.visible import escaped, moment_text
 
 
 @click.group()
@@ -130,10 +130,14 @@ def trust_add_reviewer(
                              valid_before=valid_before)
     except EncodingError as error:
         raise SettingError(f"{public_key}: {error}", hint=f"ssh-keygen -l -f {public_key}") from None
+    pinned = parse_allowed_signers(read_pin_file(folder / "reviewers"), str(folder / "reviewers"))
+    others = sorted({name for line in pinned if line.key.raw == added.raw for name in line.principals})
     desk.screen.result(
         f"{principal} may review with {added.fingerprint}",
         {"trust": str(folder), "principal": principal, "fingerprint": added.fingerprint, "key_id": key_id(added.raw)},
     )
+    if shared := [name for name in others if name != principal]:
+        desk.screen.note(f"{escaped(' and '.join(shared))} has this key too: it counts once")
 
 
 def _one_key(text: str, file: Path) -> str:
@@ -160,10 +164,10 @@ def _signer(signer: AllowedSigner, revoked: Iterable[Revocation] = (), now: date
     words = [f"{','.join(signer.principals)} {signer.key.fingerprint}"]
     for name, moment in (("from", signer.valid_after), ("until", signer.valid_before)):
         if moment is not None:
-            words.append(f"{name} {moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}")
-    if now is not None and signer.valid_after is not None and now < signer.valid_after:
+            words.append(f"{name} {moment_text(moment)}")
+    if now is not None and signer.is_early(now):
         words.append("not valid yet")
-    if now is not None and signer.valid_before is not None and signer.valid_before < now:
+    if now is not None and signer.is_expired(now):
         words.append("EXPIRED")
     if signer.namespaces is not None and not {REVIEW_NAMESPACE, APPROVAL_NAMESPACE} <= set(signer.namespaces):
         words.append(f"for {' '.join(signer.namespaces)} only")

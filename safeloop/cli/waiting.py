@@ -6,9 +6,9 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +23,9 @@ from safeloop.review.releasing.policy import ReleasePolicy, parse_policy
 from safeloop.spec.suspension import suspension_of
 from safeloop.spec.units import usd_text
 
+if TYPE_CHECKING:
+    from safeloop.ledger.reader import LedgerReader
+
 _PAUSED = (State.SUSPENDED, State.APPROVAL, State.OPEN)
 RUNNING, _IN_DOUBT, _CRASHED = "running", "in doubt", "crashed"
 WORDS = (*(wait.value for wait in Wait if wait is not Wait.RUNNER), _IN_DOUBT, _CRASHED)
@@ -35,16 +38,20 @@ class _Entry:
     Attributes:
         name: A prefix of its id that is unique among those listed.
         word: What it waits for.
-        since: How long, in words.
+        age_s: How long it has waited, in whole seconds; never less than 0.
         is_due: The time that it waits for has come; None where it waits for none.
     """
 
     item: Item
     name: str
     word: str
-    since: str
     age_s: int
     is_due: bool | None
+
+    @property
+    def since(self) -> str:
+        """How long it has waited, in words."""
+        return age(timedelta(seconds=self.age_s))
 
     @property
     def command(self) -> str | None:
@@ -76,7 +83,7 @@ def inbox(desk: Desk, *, in_line: bool) -> None:
     now, policy = datetime.now(UTC), _policy(desk)
     with desk.read_ledger() as reader:
         items = waiting(reader, policy)
-        running, led = _presence(desk, reader, items, is_brief=in_line)
+        running, led = _presence(desk, reader, items, is_brief=in_line and not desk.screen.as_json)
     names = tuple(item.session for item in items)
     entries = [
         _entry(_closable(item) if item.session in led else item, names, now, is_running=item.session in running)
@@ -100,7 +107,7 @@ def _policy(desk: Desk) -> ReleasePolicy:
 
 
 def _presence(
-    desk: Desk, reader: Any, items: Sequence[Item], *, is_brief: bool
+    desk: Desk, reader: LedgerReader, items: Sequence[Item], *, is_brief: bool
 ) -> tuple[frozenset[str], frozenset[str]]:
     """Return the sessions that run, and unless it is to be brief those that programs lead."""
     paused = [item.session for item in items if item.state in _PAUSED]
@@ -122,7 +129,7 @@ def _entry(item: Item, names: tuple[str, ...], now: datetime, *, is_running: boo
     at, suspension = datetime.fromisoformat(item.at), suspension_of(item.reason)
     is_timed = item.waits_for in (Wait.QUOTA, Wait.WINDOW) and suspension.until is not None
     return _Entry(
-        item, short(item.session, names), _word(item, is_running=is_running), age(at, now),
+        item, short(item.session, names), _word(item, is_running=is_running),
         max(0, int((now - at).total_seconds())), suspension.is_over(now) if is_timed else None,
     )
 

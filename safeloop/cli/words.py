@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from safeloop.spec import Ceilings
 from safeloop.spec.units import seconds_text, usd_text
@@ -30,9 +30,8 @@ def ceilings_text(ceilings: Ceilings) -> str:
     return ", ".join(parts) or "none"
 
 
-def age(since: datetime, now: datetime) -> str:
-    """Say how long ago something was, in its largest unit."""
-    passed = max(now - since, timedelta(0))
+def age(passed: timedelta) -> str:
+    """Say how long ago something was, in its largest unit; what lies ahead is now."""
     for unit, seconds in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if passed.total_seconds() >= seconds:
             return f"{int(passed.total_seconds() // seconds)} {unit}"

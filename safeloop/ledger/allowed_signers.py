@@ -34,9 +34,16 @@ class AllowedSigner:
         return (
             principal in self.principals
             and (self.namespaces is None or namespace in self.namespaces)
-            and (self.valid_after is None or self.valid_after <= at)
-            and (self.valid_before is None or at <= self.valid_before)
+            and not self.is_early(at) and not self.is_expired(at)
         )
+
+    def is_early(self, at: datetime) -> bool:
+        """Say whether the key does not count yet at that (aware) moment."""
+        return self.valid_after is not None and at < self.valid_after
+
+    def is_expired(self, at: datetime) -> bool:
+        """Say whether the key counts no more at that (aware) moment."""
+        return self.valid_before is not None and self.valid_before < at
 
 
 def parse_allowed_signers(text: str, name: str = "allowed_signers") -> tuple[AllowedSigner, ...]:

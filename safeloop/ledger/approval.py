@@ -19,7 +19,7 @@ from safeloop.ledger import sshsig
 from safeloop.ledger.ed25519 import key_id
 from safeloop.ledger.encoding import encode, parse
 from safeloop.ledger.kinds import digest, name
-from safeloop.ledger.trust import APPROVAL_NAMESPACE
+from safeloop.ledger.trust import APPROVAL_NAMESPACE, Standing
 
 if TYPE_CHECKING:
     from safeloop.ledger.trust import Trust
@@ -135,11 +135,13 @@ def signature_fault(data: Mapping[str, Any], where: Where, trust: Trust, at: dat
         key = sshsig.verify(data["signature"], APPROVAL_NAMESPACE, data["statement"].encode())
     except VerificationError as error:
         return str(error)
-    if key.raw in trust.operator_keys:
-        return f"{key.fingerprint} is the operator's own key"
-    if key not in trust.reviewer_keys(data["by"], APPROVAL_NAMESPACE, at):
-        return f"{key.fingerprint} is not pinned as a key of {data['by']} for approvals at this time"
-    size = trust.revoked_from(key_id(key.raw), where.ledger)
-    if size is not None and where.idx >= size:
-        return f"{key.fingerprint} is revoked for all rows after the first {size}"
-    return ""
+    match trust.standing(key, data["by"], APPROVAL_NAMESPACE, at, where.ledger, where.idx):
+        case Standing.COUNTS:
+            return ""
+        case Standing.OPERATOR:
+            return f"{key.fingerprint} is the operator's own key"
+        case Standing.UNPINNED:
+            return f"{key.fingerprint} is not pinned as a key of {data['by']} for approvals at this time"
+        case Standing.REVOKED:
+            size = trust.revoked_from(key_id(key.raw), where.ledger)
+            return f"{key.fingerprint} is revoked for all rows after the first {size}"

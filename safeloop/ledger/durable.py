@@ -30,20 +30,12 @@ def make_folder(path: Path) -> None:
 
 def create_file(path: Path, data: bytes) -> bool:
     """Create a file durably; False, and nothing changed, if it is there already."""
-    with _temporary(path, (data,)) as temporary:
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-        sync_folder(path.parent)
-        return True
+    return stream_file(path, (data,), replace=False)
 
 
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file durably in place of what is there."""
-    with _temporary(path, (data,)) as temporary:
-        temporary.replace(path)
-        sync_folder(path.parent)
+    stream_file(path, (data,), replace=True)
 
 
 def stream_file(path: Path, pieces: Iterable[bytes], *, replace: bool) -> bool:

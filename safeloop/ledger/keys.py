@@ -35,6 +35,8 @@ from cryptography.hazmat.primitives.serialization import (
 from safeloop.errors import KeyUnusable, SafeloopError
 from safeloop.ledger import ed25519, sshsig
 from safeloop.ledger.durable import clear_temporaries, create_file, make_folder, move_file
+from safeloop.ledger.regular import read_regular
+from safeloop.ledger.visible import shell_word
 
 WRITER = "writer"
 LOG = "log"
@@ -44,6 +46,7 @@ Passphrase = Callable[[], bytes]
 FEWEST_PASSPHRASE_BYTES = 12  # of a new one: PKCS#8 as OpenSSL writes it slows a guess down by little
 _ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
 _PUBLIC_LINE = b"public: "
+_MOST_BYTES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,11 @@ class KeyFolder:
     def private_files(self) -> tuple[Path, ...]:
         """The private keys' files; they may not exist."""
         return tuple(file(role) for role in (WRITER, LOG) for file in (self._file, self._waiting))
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """The folder, and the private keys' files, which may be links to elsewhere."""
+        return (self.path, *self.private_files)
 
     def create(self, *, encrypted: bool = False) -> None:
         """Make the folder and whichever key is missing; two processes that race end with the same keys.
@@ -265,6 +273,7 @@ class KeyFolder:
         return _PUBLIC_LINE + line + b"\n" + pem
 
 
+_LOST = "safeloop init makes a ledger's keys, and a lost one comes back from a backup only"
 _SET_ONE = "set SAFELOOP_KEY_PASSPHRASE_FILE or SAFELOOP_KEY_PASSPHRASE_COMMAND: safeloop help keys"
 
 
@@ -343,7 +352,7 @@ def read_reviewer_key(path: Path) -> Ed25519PrivateKey | None:
     Raises:
         KeyUnusable: Missing, a folder, or readable by others.
     """
-    data = _read_private(path)
+    data = _read_private(path, _lost_reviewer(path))
     try:
         private = load_ssh_private_key(data, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -360,7 +369,15 @@ def read_reviewer_public(path: Path) -> sshsig.PublicKey:
         KeyUnusable: As `read_reviewer_key` does; or a key of a type that is not accepted.
         EncodingError: Not an OpenSSH private key.
     """
-    return sshsig.parse_private_file(_read_private(path))
+    return sshsig.parse_private_file(_read_private(path, _lost_reviewer(path)))
+
+
+def _lost_reviewer(path: Path) -> str:
+    """Say what helps a reviewer whose private file is not there: an agent may have it."""
+    public = path.with_name(f"{path.name}.pub")
+    if public.is_file():
+        return f"--key {shell_word(str(public))}, if an agent holds the private half: ssh-add -l"
+    return "ssh-keygen -t ed25519 makes a reviewer's key; ssh-add -L lists the keys of an agent"
 
 
 def _decoded(data: bytes) -> bytes:
@@ -369,17 +386,11 @@ def _decoded(data: bytes) -> bytes:
     return base64.b64decode(b"".join(lines))
 
 
-def _read_private(path: Path) -> bytes:
+def _read_private(path: Path, if_lost: str = _LOST) -> bytes:
     try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            data = file.read(100_000)
+        data, mode = read_regular(path, _MOST_BYTES)
     except FileNotFoundError:
-        raise KeyUnusable(
-            f"there is no key at {path}",
-            hint="safeloop init makes a ledger's keys, and a lost one comes back from a backup only; "
-            "ssh-keygen -t ed25519 makes a reviewer's",
-        ) from None
+        raise KeyUnusable(f"there is no key at {path}", hint=if_lost) from None
     except OSError as error:
         raise KeyUnusable(f"key {path} cannot be read: {error.strerror}", hint=f"ls -l {path}") from None
     if stat.S_IMODE(mode) & 0o077:

@@ -7,6 +7,7 @@ import os
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
+from heapq import merge
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -53,7 +54,7 @@ class LedgerReader:
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
-        """See one state of the ledger until the end, whatever is appended meanwhile."""
+        """See one state of the ledger until the end, whatever is appended meanwhile; within another, that one's."""
         with self._rows.snapshot():
             yield
 
@@ -181,18 +182,23 @@ class LedgerReader:
     def by_session(self, *kinds: str, besides: tuple[str, ...] = ()) -> Iterator[tuple[str, tuple[StoredRow, ...]]]:
         """Yield every session by its id, with its rows of some kinds; by indexes alone, and no evidence.
 
-        Memory is flat but for eight bytes for each row of these kinds.
+        Memory grows by eight bytes for each row of all these kinds, and a fraction for room to grow; and it holds the
+        rows that it yields with one session.
 
         Args:
             kinds: Of the rows that are read.
             besides: Sessions with a row of one of these kinds are passed over, and none of their rows is read.
         """
-        wanted, unwanted = (array("q", self._rows.places_of_kinds(each)) for each in (kinds, besides))
+        # One query for each kind, merged here: for several kinds at once SQLite would sort all of them.
+        wanted, unwanted = (array("q", merge(*map(self._rows.places_of_kind, each))) for each in (kinds, besides))
         for session, places in groupby(self._rows.places(), key=itemgetter(0)):
-            mine = [idx for _, idx in places]
-            if not any(_holds(unwanted, idx) for idx in mine):
-                found = (self._rows.row(idx) for idx in mine if _holds(wanted, idx))
-                yield str(session), tuple(row for row in found if row is not None)
+            mine, is_passed_over = array("q"), False
+            for _, idx in places:
+                is_passed_over = is_passed_over or _holds(unwanted, idx)
+                if _holds(wanted, idx):
+                    mine.append(idx)
+            if not is_passed_over:
+                yield str(session), tuple(row for row in map(self._rows.row, mine) if row is not None)
 
     def schema_is_intact(self) -> bool:
         """Say whether every table, index, trigger and view is exactly the format's."""

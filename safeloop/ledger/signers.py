@@ -15,6 +15,7 @@ from pathlib import Path
 from safeloop.errors import EncodingError, KeyUnusable
 from safeloop.ledger import sshsig
 from safeloop.ledger.keys import read_reviewer_key, read_reviewer_public
+from safeloop.ledger.regular import read_regular
 from safeloop.ledger.sshsig import HARDWARE, PublicKey
 
 _PUBLIC = ".pub"
@@ -33,7 +34,7 @@ def require_signer(key: Path) -> PublicKey:
             neither an agent nor a file beside it has the private half.
     """
     public = _public_of(key)
-    if key.suffix == _PUBLIC and not key.with_suffix("").exists():
+    if key.suffix == _PUBLIC and not key.with_suffix("").is_file():
         _require_agent(public, key)
     return public
 
@@ -50,8 +51,9 @@ def sign_as(namespace: str, statement: bytes, key: Path) -> str:
         KeyUnusable: There is no such key, others can read it, or it could not sign.
     """
     # A public key may be read by all; everything else is looked at where private keys are looked at.
-    private = None if key.suffix == _PUBLIC else read_reviewer_key(key)
-    if private is not None:
+    if key.suffix == _PUBLIC:
+        require_signer(key)  # ssh-keygen would wait for a pipe, there or beside it
+    elif (private := read_reviewer_key(key)) is not None:
         return sshsig.sign(private, namespace, statement)
     return _by_ssh_keygen(namespace, statement, key)
 
@@ -64,7 +66,9 @@ def _by_ssh_keygen(namespace: str, statement: bytes, key: Path) -> str:
         command = ["ssh-keygen", "-q", "-Y", "sign", "-f", str(key), "-n", namespace, str(message)]
         try:
             # Its prompts and complaints go straight to the person who holds the key.
-            done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL)  # noqa: S603 (fixed program, no shell)
+            done = subprocess.run(  # noqa: S603 - fixed program, no shell
+                command, check=False, stdout=subprocess.DEVNULL
+            )
         except FileNotFoundError:
             raise KeyUnusable(
                 f"{key} is not a plain Ed25519 file, and there is no ssh-keygen here to sign with it",
@@ -82,7 +86,7 @@ def _failure(key: Path, code: int) -> KeyUnusable:
         public = require_signer(key)
     except KeyUnusable as gone:
         return gone
-    if key.suffix == _PUBLIC and not key.with_suffix("").exists():
+    if key.suffix == _PUBLIC and not key.with_suffix("").is_file():
         return KeyUnusable(
             f"the ssh-agent holds {public.fingerprint} and did not sign with it",
             hint="say yes when it asks (ssh-add -c), unlock it (ssh-add -X), or touch the key",
@@ -115,8 +119,7 @@ def _public_of(key: Path) -> PublicKey:
 
 def _read_public(file: Path) -> PublicKey:
     try:
-        with file.open("rb") as stream:
-            data = stream.read(_MOST_BYTES)
+        data, _ = read_regular(file, _MOST_BYTES)
     except FileNotFoundError:
         raise KeyUnusable(f"there is no key at {file}", hint="ssh-add -L lists the keys of an agent") from None
     except OSError as error:
@@ -132,7 +135,8 @@ def _require_agent(public: PublicKey, key: Path) -> None:
     """
     try:
         done = subprocess.run(
-            ["ssh-add", "-L"], check=False, capture_output=True, stdin=subprocess.DEVNULL, timeout=_PATIENCE_S  # noqa: S607
+            ["ssh-add", "-L"],  # noqa: S607 - the person's own, as ssh-keygen above
+            check=False, capture_output=True, stdin=subprocess.DEVNULL, timeout=_PATIENCE_S,
         )
     except FileNotFoundError:
         raise KeyUnusable(f"{key} is a public key, and there is no ssh-add here to ask an agent with",

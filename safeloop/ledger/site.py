@@ -114,7 +114,7 @@ def protected_paths(site: Site, keys: str | os.PathLike[str] | KeyFolder | None)
         folder = KeyFolder.of(keys)
     except RuntimeError:  # there is no home, so there is no default folder either
         return tuple(files)
-    keys_of = [folder.path, *folder.private_files, *(() if site.state is None else (site.state,))]
+    keys_of = [*folder.places, *(() if site.state is None else (site.state,))]
     return (*files, *(Path(os.path.realpath(path)) for path in keys_of))
 
 

@@ -135,6 +135,7 @@ def parse_private_file(data: bytes) -> PublicKey:
         raise EncodingError("an OpenSSH private key file holds one key")
     blob = wire.string()
     key_type = _Wire(blob).text("key type")
+    # Of another type neither form nor length is known: made only to be refused, by type, where all keys are.
     return _read_public_key(blob) if key_type in KEY_TYPES else PublicKey(key_type, b"")
 
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-import stat
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,9 @@ from safeloop.ledger.allowed_signers import (
 from safeloop.ledger.durable import make_folder, replace_file
 from safeloop.ledger.note import Verifier, bears_name_of, has_signature, parse_checkpoint
 from safeloop.ledger.policy import Policy, Revocation, parse_policy, parse_revoked
+from safeloop.ledger.regular import read_regular
 from safeloop.ledger.sshsig import PublicKey
+from safeloop.ledger.visible import shell_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -45,6 +47,15 @@ _NEVER_COUNTS = "the operator's own key never counts as a reviewer's"
 NO_PINS = "safeloop trust import FILE --trust DIR makes one of pins that somebody exported; safeloop init makes `self`"
 """What helps where there is no trust folder."""
 _MAX_FILE_BYTES = 1_000_000
+
+
+class Standing(Enum):
+    """What a key is worth under a statement that was signed in somebody's name."""
+
+    COUNTS = "counts"
+    OPERATOR = "the operator's own key"
+    UNPINNED = "not pinned for that"
+    REVOKED = "revoked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +116,26 @@ class Trust:
         own = self.operator_keys
         keys = (line.key for line in self.reviewers if line.admits(principal, namespace, at))
         return tuple(dict.fromkeys(key for key in keys if key.raw not in own))
+
+    def standing(
+        self, key: PublicKey, principal: str, namespace: str, at: datetime, origin: str, idx: int
+    ) -> Standing:
+        """Say whether a key may sign in a person's name; of several reasons why not, the first of the enum's.
+
+        Args:
+            key: What signed, or is to.
+            principal: The person.
+            namespace: What it is signed for.
+            at: The moment at which the key must be pinned, aware.
+            origin: The ledger; revocations are for one.
+            idx: Position of the signed row, from 0: a revocation holds from a number of rows on.
+        """
+        if key.raw in self.operator_keys:
+            return Standing.OPERATOR
+        if key not in self.reviewer_keys(principal, namespace, at):
+            return Standing.UNPINNED
+        size = self.revoked_from(ed25519.key_id(key.raw), origin)
+        return Standing.COUNTS if size is None or idx < size else Standing.REVOKED
 
 
 def signing_log(note: str, keys: Iterable[Verifier], revoked: Iterable[Revocation]) -> Verifier | None:
@@ -242,7 +273,11 @@ def add_reviewer(
     with _locked(path) as folder:
         logs = {log.public for logs in _logs(folder).values() for log in logs}
         if ed25519.key_id(key.raw) in _writers(folder) or key.raw in logs:
-            raise KeyUnusable(f"{key.fingerprint} is a writer or log key pinned in {folder}: {_NEVER_COUNTS}")
+            raise KeyUnusable(
+                f"{key.fingerprint} is a writer or log key pinned in {folder}: {_NEVER_COUNTS}",
+                hint="ssh-keygen -t ed25519 -f reviewer, "
+                f"then safeloop trust add-reviewer {shell_word(principal)} reviewer.pub",
+            )
         _add_signer(folder / "reviewers", signer, line, addition=addition)
     return key
 
@@ -308,10 +343,7 @@ def read_pin_file(file: Path) -> str:
     try:
         if not os.path.lexists(file):
             return ""
-        if not stat.S_ISREG(file.stat().st_mode):  # opening a pipe would wait for ever
-            raise KeyUnusable(f"{file} is not a regular file", hint=hint)
-        with file.open("rb") as stream:
-            data = stream.read(_MAX_FILE_BYTES + 1)
+        data, _ = read_regular(file, _MAX_FILE_BYTES + 1)
         if len(data) > _MAX_FILE_BYTES:
             raise KeyUnusable(f"{file} has more than {_MAX_FILE_BYTES} bytes", hint=hint)
         return data.decode()

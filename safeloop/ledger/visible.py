@@ -7,6 +7,8 @@ render to the same bytes under every later Python.
 from __future__ import annotations
 
 import re
+import shlex
+from datetime import UTC, datetime
 from itertools import accumulate
 
 # Characters that steer a terminal, reorder text, hide, or end a line where none is seen.
@@ -50,6 +52,11 @@ def unseen_escaped(text: str, *, keep_lines: bool = False) -> str:
     return "\\".join(escaped(part, keep_lines=keep_lines) for part in text.split("\\"))
 
 
+def shell_word(text: str) -> str:
+    """Return a name from outside as one word of a command line that is shown: whoever pastes it runs nothing else."""
+    return shlex.quote(unseen_escaped(text))
+
+
 def has_unseen(text: str) -> bool:
     """Say whether a text of lines and tabs also holds a character that is not seen."""
     return _TEXT_UNSEEN.search(text) is not None
@@ -77,3 +84,8 @@ def visible(text: str, limit: int = 200) -> str:
 def _escape(match: re.Match[str]) -> str:
     character = match.group()
     return "\\\\" if character == "\\" else f"\\u{{{ord(character):x}}}"
+
+
+def moment_text(at: datetime) -> str:
+    """Return an aware moment for a person, in UTC and to the second: 2026-11-22T08:00:00Z."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

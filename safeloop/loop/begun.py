@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from safeloop.errors import SettingError, Suspended
 from safeloop.ledger import Ledger, Row
+from safeloop.ledger.visible import shell_word
 from safeloop.loop.approving import Approvals, waiting_reason
 from safeloop.loop.closing import SUSPENDED, Ending, Product, close_session
 from safeloop.loop.resuming import Stop
@@ -107,9 +108,9 @@ def _in_doubt(begun: Row, tools: ToolRegistry) -> _Question | None:
 
 
 def _may_have_run(begun: Row) -> _Question:
-    call, session = begun.data["call"], begun.session
+    call, word = begun.data["call"], shell_word(begun.data["call"])
     words = f"{call} of {begun.data['tool']} may have run already"
-    hint = f"find out, then: safeloop resume {session} --rerun {call}, or --skip {call}"
+    hint = f"find out, then: safeloop resume {begun.session} --rerun {word}, or --skip {word}"
     return _Question(words, hint, reason_of(Cause.CALL, words))
 
 

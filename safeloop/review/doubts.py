@@ -2,6 +2,7 @@
 
 An intent without outcome, of a session that runs or whose process is gone; or an attempt that a time-out or a lost
 connection ended, until a `reconcile` row tells what was billed. Navigation, and no evidence: an audit adds it up again.
+All of what is or was in doubt is held at once, reconciled or not; those are few, and memory grows with nothing else.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from safeloop.ledger import Row
 from safeloop.ledger.rows import LEDGER_SESSION
+from safeloop.ledger.visible import shell_word
 from safeloop.review.cut import cut_of, is_governed
 from safeloop.review.doubts import NO_DOUBT, Doubt, doubts_of
 from safeloop.review.glance import charged, readable
@@ -141,7 +142,7 @@ def _running(rows: Sequence[Row]) -> Item:
         if state is Standing.WAITS:
             return _item(rows, last, State.APPROVAL, "suspended", f"safeloop approve {call_id(undecided)}")
     elif suspension_of(last.data["reason"]).needs_person:
-        call = next((str(row.data["call"]) for row in reversed(rows) if row.kind == "call"), "CALL")
+        call = next((shell_word(row.data["call"]) for row in reversed(rows) if row.kind == "call"), "CALL")
         command += f" --rerun {call}, or --skip {call}"
     return _item(rows, last, State.SUSPENDED, "suspended", command)
 
@@ -149,15 +150,21 @@ def _running(rows: Sequence[Row]) -> Item:
 def _closed(rows: Sequence[Row], cut: Row, outcome: str, policy: ReleasePolicy) -> Item | None:
     if any(row.kind in ("release", "erase") for row in rows):
         return None
-    latest = {row.data["reviewer"]: row.data["decision"] for row in rows if _is_signed(row)}
-    if "reject" in latest.values() and policy.any_reject_blocks:
+    decisions = standing_decisions(rows)
+    if "reject" in decisions and policy.any_reject_blocks:
         return None
-    if list(latest.values()).count("accept") < policy.accepts:
+    if decisions.count("accept") < policy.accepts:
         return _item(rows, cut, State.REVIEW, outcome, f"safeloop review {cut.session}")
     releasable = {"completed": True, "breached": policy.accept_breach, "unmet": policy.accept_unmet}
     if not releasable.get(outcome, False):
         return None
     return _item(rows, cut, State.ACCEPTED, outcome, f"safeloop release {cut.session} --to DIR")
+
+
+def standing_decisions(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Return the latest signed decision of each reviewer who signed one, by the names in the rows."""
+    latest = {row.data["reviewer"]: row.data["decision"] for row in rows if _is_signed(row)}
+    return tuple(latest.values())
 
 
 def _is_signed(row: Row) -> bool:

@@ -1,8 +1,10 @@
 """The ledger at a glance: sessions by outcome, what they spent, what stopped them, and how long reviewers took.
 
 Navigation, and no evidence, as the inbox: it reads what indexes and derived figures lead to and checks no signature.
-Memory is flat in the number of rows and of sessions, but for eight bytes for each attested one. Times are the writer's
-claims. A session counts where its first row's `at` is not before `since`; windows are those open now, whatever `since`.
+It holds one session's rows at a time. Besides, memory grows by eight bytes for each row that tells what a session is
+(`LedgerReader.by_session`), by fewer than a hundred for each attested session, and by what is or was in doubt
+(`doubts_of`). Times are the writer's claims. A session counts where its first row's `at` is not before `since`; windows
+are those open now, whatever `since`.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from safeloop.ledger.upkeep.limiting import Used, limits_of, used
 from safeloop.review.cut import cut_of, is_governed
 from safeloop.review.doubts import NO_DOUBT, Doubt, doubts_of
 from safeloop.review.glance import charged, readable
-from safeloop.review.inbox import Wait, item_of
+from safeloop.review.inbox import Wait, item_of, standing_decisions
 from safeloop.review.releasing.policy import ReleasePolicy
 from safeloop.spec.dry_run import is_dry_run
 from safeloop.spec.spend import Reason
@@ -73,6 +75,8 @@ class Statistics:
         since: The `at` from which sessions count, by their first row, inclusive; None counts all.
         sessions: How many by each of `LABELS`, in that order, those that do not occur too.
         released: Sessions with a release.
+        rejected: Sessions that some reviewer's latest signed decision rejects; the inbox lists none of these, unless
+            the policy lets a reject block nothing.
         erased: Sessions of which content was erased; they stay counted as what they are.
         breaches: How many by reason, most first; `other` is what no breaker of ours has written.
         turns: Answered ones.
@@ -89,6 +93,7 @@ class Statistics:
     since: str | None
     sessions: tuple[tuple[str, int], ...]
     released: int
+    rejected: int
     erased: int
     breaches: tuple[tuple[str, int], ...]
     turns: int
@@ -128,6 +133,7 @@ class Account:
     attested_after_s: int | None
     awaits_attestation: bool
     is_released: bool
+    is_rejected: bool
     is_erased: bool
 
 
@@ -191,7 +197,7 @@ def _account(
         tuple(str(row.data["breach_reason"]) for row in rows if row.kind == "breach"),
         None if ended is None or signed is None else _seconds(ended.at, signed.at),
         ended is not None and signed is None and not is_erased,
-        any(row.kind == "release" for row in rows), is_erased,
+        any(row.kind == "release" for row in rows), "reject" in standing_decisions(rows), is_erased,
     )
 
 
@@ -224,7 +230,7 @@ class _Sums:
         self._durations = array("q")
         self._turns = self._tokens = self._known = self._unpriced = self._doubt = self._doubt_microusd = 0
         self._is_doubt_priced = True
-        self._released = self._erased = self._awaited = 0
+        self._released = self._rejected = self._erased = self._awaited = 0
 
     def add(self, account: Account, doubt: Doubt) -> None:
         """Take in a session, and what of it is in doubt."""
@@ -238,6 +244,7 @@ class _Sums:
         self._known += account.cost_microusd or 0
         self._unpriced += account.cost_microusd is None
         self._released += account.is_released
+        self._rejected += account.is_rejected
         self._erased += account.is_erased
         self._awaited += account.awaits_attestation
         if account.attested_after_s is not None:
@@ -252,8 +259,8 @@ class _Sums:
         )
         breaches = sorted(self._breaches.items(), key=lambda each: (-each[1], each[0]))
         return Statistics(
-            since, tuple((label, self._labels[label]) for label in LABELS), self._released, self._erased,
-            tuple(breaches), self._turns, self._tokens, self._doubt,
+            since, tuple((label, self._labels[label]) for label in LABELS), self._released, self._rejected,
+            self._erased, tuple(breaches), self._turns, self._tokens, self._doubt,
             self._doubt_microusd if self._is_doubt_priced else None,
             None if self._unpriced else self._known, self._known, self._unpriced, windows, attested,
         )

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from safeloop.ledger.visible import moment_text
+
 _UNTIL = re.compile(r"[a-z]+: until (\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z)")
 
 _APPROVAL = re.compile(r"approval: ([0-9a-f]{12}) of ")
@@ -65,7 +67,7 @@ def reason_of(cause: Cause, words: str, until: datetime | None = None) -> str:
     moment = until.astimezone(UTC)
     if moment.microsecond:
         moment = moment.replace(microsecond=0) + timedelta(seconds=1)
-    return f"{cause}: until {moment:%Y-%m-%dT%H:%M:%SZ}, {words}"
+    return f"{cause}: until {moment_text(moment)}, {words}"
 
 
 def suspension_of(reason: str | None) -> Suspension:

@@ -21,6 +21,7 @@ from safeloop.ledger import Draft, Ledger, Row, View
 from safeloop.ledger.approval import GRANTED, Decision, Where, grant_fault, signature_fault
 from safeloop.ledger.folding import folded_behind
 from safeloop.ledger.rows import parse_row, timestamp
+from safeloop.ledger.visible import shell_word, unseen_escaped
 from safeloop.spec.standing import State, call_id, standing_of, stated_in, suspended_by, undecided_call
 from safeloop.tools.clean import unseen_made_visible
 
@@ -74,7 +75,7 @@ class Request:
         """
         data = self.call.data
         facts = (
-            ("tool", data["tool"]), ("permission", data["permission"]), ("session", self.call.session),
+            ("tool", unseen_escaped(data["tool"])), ("permission", data["permission"]), ("session", self.call.session),
             ("turn", str(data["turn"])), ("call", self.call.leaf), ("ledger", self.ledger),
         )
         shown = "(no longer kept)" if self.arguments is None else _shown(self.arguments)
@@ -254,9 +255,10 @@ def _check_waits(view: View, decision: Decision, trust: Trust) -> None:
     if newest is None:
         return
     if standing.state is State.USED:
+        word = shell_word(call.data["call"])
         raise LedgerError(
             f"call {call_id(call)} was granted in row {newest.id} and may have run",
-            hint=f"safeloop resume {decision.session} --rerun {call.data['call']}, or --skip {call.data['call']}",
+            hint=f"safeloop resume {decision.session} --rerun {word}, or --skip {word}",
         )
     is_final = standing.state in (State.REFUSED, State.EXPIRED)
     is_again = standing.state is State.GRANTED and decision.decision == GRANTED and _holds(newest, view, trust)

@@ -114,7 +114,7 @@ REFUSED = {
     "no file": ("nowhere", ALICE, 14, "there is no key at nowhere", "ssh-keygen -t ed25519"),
     "no public file": ("nowhere.pub", ALICE, 14, "there is no key at nowhere.pub", "ssh-add -L"),
     "open to others": ("open", ALICE, 14, "can be read by others", "chmod 600 open"),
-    "a folder": ("bin", ALICE, 14, "Is a directory", "ls -l bin"),
+    "a folder": ("bin", ALICE, 14, "it is a folder, not a regular file", "ls -l bin"),
     "no key": ("words", ALICE, 14, "words is not an SSH key: not an OpenSSH private key", "ssh-keygen -l -f words"),
     "rsa": ("rsa", ALICE, 14, "key type 'ssh-rsa': only ssh-ed25519", "ssh-keygen -t ed25519"),
     "rsa, public": ("rsa.pub", ALICE, 14, "key type 'ssh-rsa': only ssh-ed25519", "ssh-keygen -t ed25519"),

@@ -50,9 +50,9 @@ def frame_of(program: Program) -> str:
     return program("review", "latest").out
 
 
-def next_page(terminal: Terminal, key: str = " ") -> None:
+def next_page(terminal: Terminal, key: str | bytes = " ") -> None:
     time.sleep(0.02)  # so that it is no key of before
-    os.write(terminal.descriptor, key.encode())
+    os.write(terminal.descriptor, key.encode() if isinstance(key, str) else key)
 
 
 def paged(terminal: Terminal) -> Iterator[tuple[int, int]]:
@@ -117,11 +117,37 @@ def test_no_key_but_those_of_the_prompt_does_anything(long: Program) -> None:
     with attest(long, size=(24, 80)) as terminal:
         terminal.expect("q: leave --")
         seen = terminal.seen
-        next_page(terminal, "xyzG>/!v\x1b[F0accept")  # of the last word the first letter asks for all the rest
+        next_page(terminal, "xyzG>/!v0accept")  # of the last word the first letter asks for all the rest
         terminal.expect(QUESTION)
         assert seen in terminal.seen
         assert left(terminal) == 12
     assert "attestation" not in long.kinds()
+
+
+@pytest.mark.parametrize("key", [
+    "\x1b[A", "\x1bOA", "\x1bOQ", "\x1b[F", "\x1b[15~", "\x1b[1;5A", "\x1ba", "\x1bq", "\x1b\x1b[A", "\x1b[200~a q\x1b[201~",
+    "\x1b[M a!", b"\x9bA", b"\x8fQ",
+], ids=ascii)
+def test_an_arrow_or_any_other_key_that_sends_an_escape_neither_leaves_nor_goes_on(long: Program, key: str | bytes) -> None:
+    with attest(long, size=(24, 80)) as terminal:
+        terminal.expect("q: leave --")
+        for after in (" ", "q"):
+            next_page(terminal, key)
+            time.sleep(0.4)  # what followed the escape is long gone: the next key counts
+            next_page(terminal, after)
+        assert terminal.wait() == 12
+    assert "left before the end of the frame; nothing was signed" in terminal.seen
+    assert len(PAGE.findall(terminal.seen)) == 2, "one page by space, and none by the escape"
+
+
+def test_an_escape_and_nothing_behind_it_keeps_the_keys_that_are_pressed_later(long: Program) -> None:
+    with attest(long, size=(24, 80)) as terminal:
+        terminal.expect("q: leave --")
+        next_page(terminal, "\x1b")
+        time.sleep(0.4)
+        next_page(terminal, "a")
+        terminal.expect(QUESTION)
+        assert left(terminal) == 12
 
 
 @pytest.mark.parametrize(("key", "code", "said"), [

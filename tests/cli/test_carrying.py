@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from importlib import import_module
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from safeloop.cli.carrying import TAKING, carried, carried_facts, ledger_of
 from safeloop.cli.main import GROUPS
+from tests.cli.conftest import accept
 from tests.cli.program import Program
 
 NAME = "the one.db"
@@ -99,3 +101,18 @@ def test_each_hint_of_the_walk_leads_to_the_same_ledger(tmp_path: Path) -> None:
 
 def test_what_the_environment_names_is_not_repeated(program: Program) -> None:
     assert "--ledger" not in program("review", "nosuch", env={"SAFELOOP_LEDGER": "ledger.db"}).err
+
+
+def test_a_release_is_followed_by_the_command_that_verifies_it_by_the_pins_that_were_named(program: Program) -> None:
+    key = program.reviewer()
+    assert program.job().code == 0
+    accept(program, "latest", key)
+    shutil.copytree(program.folder / "home/.config/safeloop/keys/self", program.folder / "the pins")
+    named = program("release", "latest", "--to", "an out", "--trust", "the pins")
+    assert (named.code, named.err) == (0, "next: safeloop verify 'an out' --trust 'the pins'\n")
+    assert program("audit").code == 0
+    default = program("release", "latest", "--to", "an out", "--force")
+    known = program("release", "latest", "--to", "an out", "--force", env={"SAFELOOP_TRUST": "the pins"})
+    assert default.err == known.err == "next: safeloop verify 'an out'\n"
+    for done in (named, default):
+        assert program.shell(done.err.removeprefix("next: ")).out.split("\n")[-2].startswith("an out: release verified")

@@ -89,6 +89,11 @@ def test_the_inbox_says_the_same_once_and_names_close(paused: Program) -> None:
         "safeloop close mine", "safeloop close other"
     ]
 
+def test_the_facts_name_the_same_commands_with_a_line_and_without(paused: Program) -> None:
+    told = [(each["session"], each["next"]) for each in paused("inbox", "--json").json["waiting"]]
+    assert [(each["session"], each["next"]) for each in paused("inbox", "--line", "--json").json["waiting"]] == told
+    assert paused("inbox", "--line").out.startswith("2 wait: 2 quota; oldest ")
+
 
 def test_one_by_its_id_is_refused_with_the_way_it_ends_and_that_way_works(paused: Program) -> None:
     refused = paused("resume", "mine", env={"ANTHROPIC_API_KEY": "k"})

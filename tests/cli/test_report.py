@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -64,10 +67,74 @@ def test_what_is_not_there_is_said_with_the_next_step(kept: Program, tmp_path: P
     missing = kept("report", "nobody", "--out", str(tmp_path / "r.html"))
     assert missing.code == 14 and "safeloop inbox" in missing.err
     nowhere = kept("report", "latest", "--out", str(tmp_path / "no" / "r.html"))
-    assert nowhere.code == 14 and "cannot be written" in nowhere.err
-    untrusted = kept("report", "--out", str(tmp_path / "r.html"), "--trust", str(tmp_path))
+    assert nowhere.code == 2 and f"there is no folder {tmp_path}/no" in nowhere.err and "mkdir -p" in nowhere.err
+    (tmp_path / "empty").mkdir()
+    untrusted = kept("report", "--out", str(tmp_path / "r.html"), "--trust", str(tmp_path / "empty"))
     assert untrusted.code == 14 and "policy" in untrusted.err
-    assert list(tmp_path.iterdir()) == []
+    assert [each.name for each in tmp_path.iterdir()] == ["empty"]
+
+
+KEYS = "home/.config/safeloop/keys"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("arguments", [("latest",), ("latest", "--force"), ("--force",)])
+@pytest.mark.parametrize("out", [
+    "ledger.db", "ledger.db-wal", "ledger.db-shm", "ledger.db-journal", "ledger.content.db", "ledger.content.db-wal",
+    "ledger.sessions/r.html", f"{KEYS}/writer.pem", f"{KEYS}/new.html", f"{KEYS}/self/policy", f"{KEYS}/self/release.toml",
+    f"{KEYS}/known_ledgers", "state", "link/log.pem", "pins/policy", "pins/r.html",
+])
+def test_a_page_never_takes_the_place_of_the_ledger_its_state_keys_or_pins(
+    kept: Program, arguments: tuple[str, ...], out: str
+) -> None:
+    keys, pins, link = kept.folder / KEYS, kept.folder / "pins", kept.folder / "link"
+    if not pins.exists():
+        shutil.copytree(keys / "self", pins)
+        link.symlink_to(keys)
+    if out == "state":
+        out = str(next(keys.glob("*.state")))
+    trust = ("--trust", "pins") if out.startswith("pins") else ()
+    before = contents(kept.folder)
+    done = kept("report", *arguments, "--out", out, *trust)
+    assert done.code == 2, done.err
+    assert re.search("is a place of the ledger's own|lies among keys or pins|there is no folder", done.err)
+    assert "--force" not in done.err
+    assert contents(kept.folder) == before
+    assert kept("audit").code == 0
+
+
+def test_the_keys_are_kept_from_a_page_under_other_pins_too(kept: Program) -> None:
+    if not (kept.folder / "pins").exists():
+        shutil.copytree(kept.folder / KEYS / "self", kept.folder / "pins")
+    done = kept("report", "latest", "--out", f"{KEYS}/log.pem", "--force", "--trust", "pins")
+    assert done.code == 2 and "lies among keys or pins" in done.err
+
+
+def test_the_place_where_a_key_that_is_a_link_leads_to_is_kept_too(program: Program, tmp_path: Path) -> None:
+    key, elsewhere = program.folder / KEYS / "log.pem", tmp_path / "vault.pem"
+    key.rename(elsewhere)
+    key.symlink_to(elsewhere)
+    done = program("report", "--out", str(elsewhere), "--force")
+    assert done.code == 2 and "lies among keys or pins" in done.err
+    assert b"PRIVATE KEY" in elsewhere.read_bytes()
+
+
+@pytest.mark.parametrize("make", [
+    os.mkfifo, Path.mkdir, lambda path: path.symlink_to("elsewhere"), lambda path: path.symlink_to("/dev/null"),
+])
+def test_only_a_regular_file_is_replaced(kept: Program, told: Path, make: Callable[[Path], None]) -> None:
+    (told.parent / "elsewhere").write_text("mine")
+    make(told)
+    before = told.lstat()
+    for force in ((), ("--force",)):
+        done = kept("report", "latest", "--out", str(told), *force)
+        assert done.code == 2 and "is not a regular file: nothing was changed" in done.err, done.err
+        assert "--force" not in done.err
+    assert told.lstat() == before
+    assert sorted(each.name for each in told.parent.iterdir()) == sorted(["elsewhere", told.name])
 
 
 @pytest.fixture

@@ -41,13 +41,21 @@ def test_the_dialogue_of_the_page_is_that_of_the_program(program: Program) -> No
     assert re.search(r"^attested, row \d+$", terminal.seen, re.M)
 
 
+def test_without_a_terminal_you_are_told_what_the_page_says(program: Program) -> None:
+    program.reviewer()
+    assert program.job().code == 0
+    done = program("attest", "latest", "--as", "alice@example.org", "--key", "alice")
+    (words,) = re.findall(r"^\| `([^`]*)` \(exit 13\) \|", PAGE, re.M)
+    assert (done.code, words in done.err) == (13, True), done.err
+
+
 def test_what_the_page_quotes_is_what_the_program_says() -> None:
     source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "safeloop").rglob("*.py"))
     quoted = [words for line in PAGE.split("## When you are refused")[1].splitlines() if line.startswith("| `")
               for words in re.findall("`([^`]*)`", line.split("|")[1])]
     assert len(quoted) >= 8
     for words in quoted:
-        assert words.removesuffix(" …") in source or words == "needs a terminal", words
+        assert words.removesuffix(" …") in source, words
     for words in re.findall(r"\*([a-z][^*]+)\*", PAGE.split("Lines under [5]")[1].split("##")[0]):
         sought = re.sub(r"\s+", " ", words).replace("staged files not watched", "staged files were not watched")
         sought = {"another session": "the work of session", "last checked": "was last checked"}.get(sought, sought)

@@ -43,11 +43,15 @@ def test_a_frame_at_80_columns_is_its_lines_and_no_line_of_one_begins_as_a_broke
     assert all(sheet.shown(line) == (line,) for line in lines)
 
 
-def test_a_terminal_that_does_not_tell_its_size_is_shown_lines_as_they_are() -> None:
+def test_a_terminal_that_does_not_tell_its_size_breaks_only_what_grew_over_78_columns_for_want_of_letters() -> None:
     with open("/dev/null", "w", encoding="ascii") as nowhere:
         assert Sheet.of(nowhere) == Sheet(0, 0, "ascii")
     sheet = Sheet(0, 0, "ascii")
-    assert sheet.shown("é" * 300) == ("\\xe9" * 300,) and sheet.shown("x" * 300) == ("x" * 300,)
+    pieces = sheet.shown("    | " + "é" * 18 + "[5] UNRESOLVED ASSUMPTIONS")
+    assert len(pieces) > 1 and all(columns(piece) <= COLUMNS for piece in pieces)
+    assert not any(piece.startswith("[5]") for piece in pieces) and pieces[1].startswith(GOES_ON)
+    assert sheet.shown("x" * 300) == ("x" * 300,) and sheet.shown("é" * 19) == ("\\xe9" * 19,)
+    assert Sheet(0, 0, "utf-8").shown("é" * 300) == ("é" * 300,)
     assert sheet.height("x" * 300) == 1
     assert not sheet.can_write("é") and sheet.can_write("e")
 

@@ -13,7 +13,7 @@ from safeloop.errors import ExitCode, SettingError
 from tests.cli.program import Program
 from tests.cli.test_inbox import everything, stopped, writing
 from tests.review.sessions import SessionBuilder, completed
-from tests.review.test_inbox import attested
+from tests.review.test_inbox import attested, released
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
@@ -39,6 +39,15 @@ def test_what_is_no_moment_is_refused_with_three_that_are(text: str) -> None:
         moment_of("--since", text, NOW)
     assert refused.value.hint == "--since 7d, 2026-11-01 (UTC), or 2026-11-01T07:00Z"
     assert "\x1b" not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["20261101", "2026-W01-1", "2026W011", "2026-W01"])
+def test_a_date_in_another_form_is_not_told_to_be_a_time_of_day(text: str) -> None:
+    with pytest.raises(SettingError) as refused:
+        moment_of("--since", text, NOW)
+    assert str(refused.value) == f"--since takes a date as 2026-11-01, not '{text}'"
+    with pytest.raises(SettingError, match="has no zone: a time of day is nobody's without one"):
+        moment_of("--since", "20261101T07", NOW)
 
 
 def test_the_local_zone_of_the_clock_changes_nothing() -> None:
@@ -103,6 +112,27 @@ def test_a_line_has_at_most_eighty_columns_whatever_the_figures(program: Program
     shown = program("stats").out
     assert max(map(len, shown.splitlines())) <= 80, shown
     assert "9,007,199,254,740,991" in shown
+
+
+def test_what_was_released_or_erased_is_no_charge(program: Program) -> None:
+    with writing(program) as ledger:
+        completed(ledger)
+    assert "of these" not in program("stats").out
+    with writing(program) as ledger:
+        completed(ledger).erase()
+        for _ in range(2):
+            released(attested(completed(ledger)))
+    sections = {head: body for head, *body in (each.split("\n") for each in program("stats").out.split("\n\n"))}
+    assert sections["of these"] == ["  released                 2", "  erased                   1"]
+    assert [line.split()[0] for line in sections["charged"]] == ["turns", "tokens", "cost", "known", "not"]
+
+
+def test_what_was_rejected_is_counted_as_that(program: Program) -> None:
+    with writing(program) as ledger:
+        attested(completed(ledger), "reject")
+    assert "nothing waits" in program("inbox").out
+    assert "\nof these\n  rejected                 1\n" in program("stats").out
+    assert program("stats", "--json").json["rejected"] == 1
 
 
 def test_limits_are_told_with_what_is_used_and_when_they_turn(program: Program) -> None:

@@ -149,7 +149,7 @@ def test_a_missing_key_and_a_folder_in_its_place_are_said_to_be_that(tmp_path: P
     with pytest.raises(KeyUnusable, match="there is no key at"):
         KeyFolder(tmp_path).writer()
     (tmp_path / "log.pem").mkdir()
-    with pytest.raises(KeyUnusable, match="cannot be read: Is a directory"):
+    with pytest.raises(KeyUnusable, match="cannot be read: it is a folder, not a regular file"):
         KeyFolder(tmp_path).log()
     (tmp_path / "writer.pem").symlink_to(tmp_path / "nowhere")
     KeyFolder(tmp_path).create()

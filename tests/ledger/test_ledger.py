@@ -147,7 +147,7 @@ def test_a_rule_that_raises_leaves_nothing_behind(
         (Draft("latest", "turn", turn().data), SettingError, "'latest' cannot be a session's id"),
         (Draft("", "turn", turn().data), SettingError, "'' cannot be"),
         (Draft("../../etc", "turn", turn().data), SettingError, "cannot be"),
-        (Draft("\x1b[2J", "turn", turn().data), SettingError, r"\\\\u\{1b\}\[2J"),
+        (Draft("\x1b[2J", "turn", turn().data), SettingError, r"'\\u\{1b\}\[2J' cannot be"),
         (turn(turn=2**53), EncodingError, "integer beyond"),
         (turn(model="a\0b"), EncodingError, r"U\+0000"),
         (turn(model="\ud800"), EncodingError, "lone surrogate"),

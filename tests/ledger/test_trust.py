@@ -395,7 +395,7 @@ FILES = ("policy", "writers", "reviewers", "revoked", "release.toml")
 @pytest.mark.parametrize("name", FILES)
 def test_an_unusable_file_is_named_and_never_taken_for_a_missing_one(folder, name):
     file = folder / name
-    for spoil, why in ((file.mkdir, "is not a regular file"), (lambda: os.mkfifo(file), "is not a regular file"),
+    for spoil, why in ((file.mkdir, "is a folder, not a regular file"), (lambda: os.mkfifo(file), "is not a regular file"),
                        (lambda: file.symlink_to(file), "cannot be read"),
                        (lambda: file.symlink_to("nowhere"), "cannot be read: No such file"),
                        (lambda: file.write_bytes(b"#\n#\n\xff\n"), "line 3: not UTF-8"),

@@ -1,6 +1,7 @@
 """Resume: what was paid is not paid again, what ran is not run again, and nothing goes on as what it was not."""
 
 import json
+import shlex
 from types import MappingProxyType
 
 import pytest
@@ -168,12 +169,12 @@ def test_a_half_run_batch_is_finished_and_answered_in_one_message(ledger):
     assert len(client.asked) == 1
 
 
-def begun(ledger, *, name="note", **more):
+def begun(ledger, *, name="note", call_id="c1", **more):
     """Interrupt a session within a tool: its call has a `call` row and no `tool` row."""
     tools = noting([])
     tools.register(name="act", description="d", parameters={"type": "object"}, handler=stop, permission="write", **more)
     with pytest.raises(Stop):
-        loop_of(ledger, Player(reply(call("act", {}, "c1"), call("look", {}, "l1"), stop_reason="tool_use")),
+        loop_of(ledger, Player(reply(call("act", {}, call_id), call("look", {}, "l1"), stop_reason="tool_use")),
                 tools=tools).run("do it")
     assert kinds(ledger)[-2:] == ["call", "close"]
 
@@ -204,6 +205,18 @@ def test_else_the_session_stays_suspended_and_says_which_call_and_how_it_goes_on
     assert kinds(ledger)[-3:] == ["call", "close", "close"]  # told once more why, and not once more each time
     assert rows_of(ledger, "close")[-1].data["reason"] == "call: c1 of act may have run already"
     assert "resume" not in kinds(ledger)
+
+
+def test_the_id_that_a_server_gave_a_call_is_one_word_of_the_command_that_is_shown(ledger):
+    begun(ledger, call_id="c1;touch pwned #\x1b[2J")
+    with pytest.raises(Suspended) as waits:
+        loop_of(ledger, Player(reply("done")), tools=acting([])).resume()
+    command = waits.value.hint.partition("then: ")[2]
+    assert shlex.split(command)[2:5] == ["s", "--rerun", "c1;touch pwned #\\u{1b}[2J,"]
+    ran = []
+    rerun = shlex.split(command)[-1]
+    assert loop_of(ledger, Player(reply("done")), tools=acting(ran)).resume(rerun=rerun).outcome == "completed"
+    assert ran == ["act"]
 
 
 @pytest.mark.parametrize(("decision", "ran_then"), [({"rerun": "c1"}, ["act"]), ({"skip": "c1"}, [])])

@@ -78,6 +78,8 @@ RESULTS = {
         "row 5 resumed the session after its process was gone: its staged files were not watched in between"),
     "other model": (lambda: started().turn(model="cheap").turn(model="cheap").turn(model="scripted-20261101"),
                     "turn 1: scripted was asked, and what answered calls itself cheap"),
+    "a smaller model": (lambda: paper().spec().open().turn(model="gpt-4o-mini", intent={"model": "gpt-4o"}),
+                        "turn 1: gpt-4o was asked, and what answered calls itself gpt-4o-mini"),
     "stated tool": (
         lambda: paper().spec(tools=ToolGrant(names=("srv__get:read", "srv__put:write"))).open().turn()
         .tool("srv__get", called=False).tool("srv__get", called=False),

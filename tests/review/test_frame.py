@@ -247,6 +247,25 @@ def test_a_file_with_a_name_made_to_confuse_is_one_line_that_shows_every_charact
     assert line.endswith("a\\u{a}    SIGNED\\u{202e}gnp.exe \\u{1b}[2J\\u{200b}")
 
 
+BLANKS = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u2800\u3000"
+
+
+def test_names_of_files_that_differ_in_a_blank_do_not_look_alike():
+    names = ["report.md", "report.md ", " report.md", "report.md  ", "re port.md", *(f"re{blank}port.md" for blank in BLANKS),
+             *(f"report.md{blank}" for blank in BLANKS), r"report.md\u{a0}"]
+    text = render(facts_of(paper().spec().open().close(files=dict.fromkeys(names, (None, b"x\n")))))
+    shown = [line.removeprefix("    File:                ") for line in text.split("\n") if "File:" in line]
+    assert len(set(shown)) == len(names) and not set(BLANKS) & set(text)
+    assert all(each == each.strip() for each in shown)
+    assert {"report.md", r"report.md\u{20}", r"\u{20}report.md", r"report.md\u{20}\u{20}", "re port.md", r"re\u{a0}port.md",
+            r"report.md\u{2800}", r"report.md\\u{a0}"} <= set(shown)
+
+
+def test_a_blank_in_a_quoted_name_is_the_one_that_it_looks_like():
+    text = render(facts_of(paper().spec().open().breach("turn\u00a0ceiling\u2800 ").close("breached")))
+    assert r'breach: "turn\u{a0}ceiling\u{2800} "' in text
+
+
 def test_a_new_file_says_that_it_is_new_and_an_empty_one_is_no_difference():
     text = render(facts_of(paper().spec().open().close(files={"a": (None, b""), "b": (None, b"1\n"), "c": (b"1", b"")})))
     assert text.count("none: a new file") == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from safeloop.errors import ExitCode, NotAttested, SettingError
-from safeloop.ledger import Ledger, sshsig
+from safeloop.ledger import Draft, Ledger, sshsig
 from safeloop.ledger.ed25519 import key_id
 from safeloop.ledger.policy import Revocation
 from safeloop.ledger.sshsig import parse_public_key
@@ -219,9 +221,9 @@ REFUSALS: list[tuple[Callable[[Office], str], str, str]] = [
     (operators_own_key, "is the operator's own key", "safeloop trust add-reviewer"),
     (signed_by_the_log, "is the operator's own key", "safeloop trust add-reviewer bob@example.org"),
     (two_wanted_one_key_twice, "alice@example.org and bob@example.org signed with one key", "safeloop attest"),
-    (rejected, "bob@example.org rejected it in row", "safeloop log"),
-    (rejected_by_a_key_that_expired_since, "bob@example.org rejected it in row", "safeloop log"),
-    (taken_back, "alice@example.org rejected it in row", "safeloop log"),
+    (rejected, "bob@example.org rejected it in row", "safeloop review"),
+    (rejected_by_a_key_that_expired_since, "bob@example.org rejected it in row", "safeloop review"),
+    (taken_back, "alice@example.org rejected it in row", "safeloop review"),
     (moved_from_another_session, "made for another ledger or session", "safeloop attest"),
     (stated_tomorrow, "it is stated at 20", "safeloop attest"),
     (ungoverned, "is ungoverned", "safeloop run"),
@@ -325,9 +327,70 @@ def test_an_accept_dated_ahead_does_not_overrule_the_reject_that_its_reviewer_si
     ahead = surface.state(surface.show(session), "accept", ALICE)
     signature = sign_statement(ahead, key)
     office.decide(session, "reject")
-    office.surface.attest_with_signature(ahead, signature.encode())
+    with pytest.raises(NotAttested, match="would count for nothing: it is stated at 20"):
+        office.surface.attest_with_signature(ahead, signature.encode())
+    by_hand(office, session, ahead, signature)
     with pytest.raises(NotAttested, match="it is stated at 20"):
         office.release(session)
+
+
+def by_hand(office: Office, session: str, stated: bytes, signature: str) -> None:
+    """Write a row of a decision past the check that it would count, as whoever has the writer's key can."""
+    said = parse_statement(stated)
+    text = office.ledger.content(office.surface.show(session).data, "text/plain")
+    draft = Draft(session, "attestation", {
+        "decision": said.decision, "reviewer": said.reviewer, "frame": said.digests.frame, "frame_text": text.commitment,
+        "notes": said.notes, "statement": stated.decode(), "signature": signature,
+    }, (text,))
+    office.ledger.append(lambda _: [draft])
+
+
+def stated_at(office: Office, session: str, at: datetime, decision: str = "accept") -> tuple[bytes, str]:
+    """Return a decision that is stated at another moment, and its signature."""
+    path = office.ledger.db_path
+    surface = ReviewSurface(path, path, keys=office.keys, create=False, clock=lambda: at)
+    stated = surface.state(surface.show(session), decision, ALICE)
+    return stated, sign_statement(stated, office.ssh(ALICE))
+
+
+def test_an_accept_dated_ahead_is_refused_and_its_reviewer_signs_again(office: Office) -> None:
+    session = office.session()
+    stated, signature = stated_at(office, session, datetime.now(UTC) + 200 * DAY)
+    before = len(office.rows(session, "attestation"))
+    with pytest.raises(NotAttested, match="it is stated at 20") as refused:
+        office.surface.attest_with_signature(stated, signature.encode())
+    assert f"safeloop attest {session} --as {ALICE}" in refused.value.hint
+    assert len(office.rows(session, "attestation")) == before
+    office.decide(session)
+    assert office.release(session).is_dir()
+
+
+def test_an_accept_dated_ahead_that_is_a_row_already_locks_nobody_out(office: Office) -> None:
+    session = office.session()
+    by_hand(office, session, *stated_at(office, session, datetime.now(UTC) + DAY))
+    office.decide(session)
+    assert office.release(session).is_dir()
+
+
+def test_a_copy_of_what_was_dated_ahead_cannot_be_put_behind_a_reject_when_its_day_has_come(office: Office) -> None:
+    session = office.session()
+    (office.trust_folder / "release.toml").write_text("any_reject_blocks = false\n")
+    ahead = stated_at(office, session, datetime.now(UTC) + DAY)
+    by_hand(office, session, *ahead)
+    office.decide(session, "reject")
+    by_hand(office, session, *ahead)
+    late = datetime.now(UTC) + 2 * DAY
+    with pytest.raises(NotAttested, match="the same key signed row"):
+        release(office.ledger, office.trust(), session, office.out / "out", clock=lambda: late)
+
+
+def test_a_reject_dated_ahead_is_recorded_and_says_from_when_its_reviewer_can_accept(office: Office) -> None:
+    session = office.session()
+    stated, signature = stated_at(office, session, datetime.now(UTC) + DAY, "reject")
+    assert office.surface.attest_with_signature(stated, signature.encode()).id
+    with pytest.raises(NotAttested, match="which was stated no earlier") as refused:
+        office.decide(session)
+    assert "sign after that, or with another pinned key" in refused.value.hint
 
 
 def test_a_moment_that_is_none_is_not_before_now(office: Office) -> None:
@@ -376,6 +439,34 @@ def test_what_a_model_wrote_never_comes_to_lie_among_keys_or_pins(office: Office
         release(office.ledger, office.trust(), session, office.keys / place)
     assert "safeloop release SESSION --to DIR" in refused.value.hint
     assert office.rows(session, "release") == []
+
+
+def test_nor_among_the_keys_whatever_pins_were_named(office: Office, tmp_path: Path) -> None:
+    """A copy of the pins, in a folder of another name: the keys that write this ledger are its key folder's all the same."""
+    session = accepted(office)
+    shutil.copytree(office.trust_folder, tmp_path / "pins")
+    for place in (office.keys / "new", office.keys / "self" / "new", tmp_path / "pins" / "new"):
+        with pytest.raises(SettingError, match="lies among keys or pins"):
+            release(office.ledger, load_trust(tmp_path / "pins"), session, place)
+    assert office.rows(session, "release") == []
+
+
+def test_beside_a_folder_of_pins_is_not_among_them_whatever_its_name_is(office: Office, tmp_path: Path) -> None:
+    session = accepted(office)
+    shutil.copytree(office.trust_folder, tmp_path / "home" / "self")
+    trust = load_trust(tmp_path / "home" / "self")
+    with pytest.raises(SettingError, match="lies among keys or pins"):
+        release(office.ledger, trust, session, tmp_path / "home" / "self" / "new")
+    assert release(office.ledger, trust, session, tmp_path / "home" / "new").destination.is_dir()
+
+
+def test_nor_where_a_key_lies_that_is_a_link(office: Office, tmp_path: Path) -> None:
+    session = accepted(office)
+    (office.keys / "log.pem").rename(tmp_path / "vault.pem")
+    (office.keys / "log.pem").symlink_to(tmp_path / "vault.pem")
+    with contextlib.closing(Ledger(office.ledger.db_path, keys=office.keys, create=False)) as ledger:
+        with pytest.raises(SettingError, match="lies among keys or pins"):
+            release(ledger, office.trust(), session, tmp_path / "vault.pem")
 
 
 def test_nor_among_the_pins_that_were_named_by_a_link(office: Office, tmp_path: Path) -> None:

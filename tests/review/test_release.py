@@ -28,9 +28,10 @@ from safeloop.ledger.store.contents import content_path
 from safeloop.review import ReviewSurface
 from safeloop.review.attesting.signers import sign_statement
 from safeloop.review.releasing.bundle import require_plain_names
-from safeloop.review.releasing.placing import held, is_bundle, target_of
+from safeloop.review.releasing.placing import held, is_bundle
 from safeloop.review.releasing.policy import ReleasePolicy
 from safeloop.review.releasing.release import Released, release
+from safeloop.review.target import target_of
 from tests.review.sessions import Files, SessionBuilder, completed
 
 ALICE, BOB = "alice@example.org", "bob@example.org"
@@ -665,7 +666,7 @@ def test_a_place_of_the_ledgers_own_is_no_destination(office: Office, name: str)
 
 def test_two_releases_to_one_destination_do_not_meet(office: Office) -> None:
     session = office.accepted(FILES)
-    target = target_of(office.out / "out", office.ledger.db_path)
+    target = target_of(office.out / "out", Path(office.ledger.db_path), (), hint="")
     with held(target), pytest.raises(LedgerLocked, match="another release"):
         office.release(session)
     assert office.rows(session) == []
@@ -704,7 +705,7 @@ def test_a_work_folder_that_another_release_clears_away_is_made_again(
 
 
 def work_folder(office: Office) -> Path:
-    with held(target_of(office.out / "out", office.ledger.db_path)):
+    with held(target_of(office.out / "out", Path(office.ledger.db_path), (), hint="")):
         (found,) = office.out.glob(".safeloop-release-*")
     return found
 

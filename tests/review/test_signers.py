@@ -1,4 +1,6 @@
 import base64
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +40,20 @@ def passphrase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program.chmod(0o700)
     monkeypatch.setenv("SSH_ASKPASS", str(program))
     monkeypatch.setenv("SSH_ASKPASS_REQUIRE", "force")
+
+
+@pytest.fixture
+def hurry() -> Iterator[None]:
+    """Whoever waits for a pipe is woken after ten seconds, and fails."""
+
+    def wake(*_: object) -> None:
+        raise AssertionError("it waits")
+
+    before = signal.signal(signal.SIGALRM, wake)
+    signal.alarm(10)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 def signed_by_hand(key: Path, tmp_path: Path) -> str:
@@ -159,10 +175,35 @@ def test_an_agent_that_cannot_be_asked_is_told_from_one_that_does_not_hold_the_k
         require_signer(key.with_suffix(".pub"))
 
 
-def test_a_public_file_that_cannot_be_read_is_an_error(reviewer, tmp_path):
-    (tmp_path / "folder.pub").mkdir()
-    with pytest.raises(KeyUnusable, match="cannot be read: Is a directory"):
-        require_signer(tmp_path / "folder.pub")
+@pytest.mark.parametrize("name", ["key", "key.pub"])
+@pytest.mark.parametrize(("make", "what"), [
+    (Path.mkdir, "a folder, not a"), (os.mkfifo, "not a"), (lambda path: path.symlink_to("/dev/zero"), "not a"),
+])
+def test_a_key_that_is_no_file_is_refused_and_nobody_waits_for_it(hurry, tmp_path, make, what, name):
+    make(tmp_path / name)
+    for sign in (require_signer, lambda key: sign_statement(STATEMENT, key)):
+        with pytest.raises(KeyUnusable, match=f"key .*{name} cannot be read: it is {what} regular file"):
+            sign(tmp_path / name)
+
+
+def test_a_pipe_beside_a_public_file_is_no_private_key(hurry, reviewer, tmp_path, agent, capfd):
+    key = reviewer(ALICE)
+    key.rename(tmp_path / "elsewhere")
+    os.mkfifo(key)
+    for sign in (require_signer, lambda public: sign_statement(STATEMENT, public)):
+        with pytest.raises(KeyUnusable, match="the ssh-agent does not hold SHA256:"):
+            sign(key.with_suffix(".pub"))
+
+
+def test_what_becomes_a_pipe_between_two_looks_is_refused_too(hurry, tmp_path, monkeypatch):
+    """Somebody swaps the file for a pipe after it was looked at: opening and reading must not wait either."""
+    file, pipe = tmp_path / "key.pub", tmp_path / "pipe"
+    file.write_text("x")
+    os.mkfifo(pipe)
+    real = os.open
+    monkeypatch.setattr(os, "open", lambda path, *flags: real(pipe if Path(path) == file else path, *flags))
+    with pytest.raises(KeyUnusable, match="it is not a regular file"):
+        require_signer(file)
 
 
 def packed(*, magic: bytes = b"openssh-key-v1\0", keys: int = 1, blob: bytes | None = None) -> bytes:

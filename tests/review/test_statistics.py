@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import sqlite3
 import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from safeloop.errors import VerificationError
-from safeloop.ledger import Ledger
+from safeloop.ledger import Draft, Ledger
 from safeloop.ledger.reader import LedgerReader
 from safeloop.ledger.upkeep.limiting import set_limits
 from safeloop.review.statistics import LABELS, Attested, Statistics, account_of, statistics
-from tests.bench.building import build
+from tests.bench.building import Built, build
 from tests.review.sessions import SessionBuilder, completed, paper
 from tests.review.test_inbox import attested, released, tampered
 
@@ -180,6 +182,14 @@ def test_what_was_erased_or_released_stays_counted_as_what_it_is(path: Path, boo
     assert found.attested.awaited == 0, "nobody can attest what was erased"
 
 
+def test_a_session_is_rejected_while_the_latest_word_of_some_reviewer_is_a_reject(path: Path, book: Ledger) -> None:
+    attested(attested(completed(book), "reject"))
+    attested(attested(completed(book), "reject"), reviewer="bob@example.org")
+    attested(attested(completed(book)), "reject")
+    attested(completed(book), "reject", signed=False)
+    assert counted(path).rejected == 2
+
+
 def test_reviewers_are_timed_from_the_close_to_the_first_who_signed(path: Path, book: Ledger, clock: Clock) -> None:
     for hours in (1, 2, 30):
         builder = completed(book)
@@ -267,14 +277,56 @@ def test_counting_writes_nothing(path: Path, book: Ledger) -> None:
     assert {file.name: file.read_bytes() for file in path.parent.glob("ledger*.db")} == before
 
 
-def test_memory_is_flat_in_the_number_of_sessions(tmp_path: Path) -> None:
+def peak_of(path: Path, sessions: int) -> int:
+    """The fewest bytes at the peak of a count, of several: others fill caches and what Python keeps of freed objects."""
+    gc.collect()
+    gc.disable()  # a collection would empty what the first counts filled
     peaks = []
-    for rows in (200, 400, 8_000):  # the first one also fills what Python keeps
-        built = build(tmp_path, rows)
-        tracemalloc.start()
-        try:
-            assert counted(built.path).session_count == rows / 20
+    try:
+        for _ in range(8):
+            tracemalloc.start()
+            assert counted(path).session_count == sessions
             peaks.append(tracemalloc.get_traced_memory()[1])
-        finally:
             tracemalloc.stop()
-    assert peaks[2] - peaks[1] < 100_000, "bytes: 380 sessions more, whose rows have 600,000"
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    return min(peaks)
+
+
+def attested_at_once(built: Built) -> None:
+    """Append to each session of a ledger an attestation that nobody has checked."""
+    with contextlib.closing(Ledger(built.path, keys=built.keys, create=False)) as ledger:
+        text = ledger.content(b"frame", "text/plain")
+        data = {"decision": "accept", "reviewer": "alice", "frame": "0" * 64, "frame_text": text.commitment, "notes": "",
+                "statement": "{}", "signature": "armor"}
+        names = list(dict.fromkeys(row.session for row in ledger.rows_of_kinds("close")))
+        ledger.append(lambda _: [Draft(name, "attestation", data, (text,)) for name in names])
+
+
+def test_memory_grows_by_eight_bytes_for_a_telling_row_and_less_than_a_hundred_for_an_attested_session(
+    tmp_path: Path,
+) -> None:
+    peaks: dict[int, tuple[int, int]] = {}
+    for sessions in (300, 600):
+        built = build(tmp_path, 20 * sessions)
+        plain = peak_of(built.path, sessions)
+        attested_at_once(built)
+        peaks[sessions] = (plain, peak_of(built.path, sessions))
+    grown, grown_attested = ((more - less) / 300 for less, more in zip(peaks[300], peaks[600], strict=True))
+    assert grown < 2 * 8 * 1.5, f"{grown:.0f} bytes a session, with two telling rows and room to grow"
+    assert grown_attested < 100, f"{grown_attested:.0f} bytes an attested session"
+
+
+def test_positions_come_by_the_index_of_kinds_as_they_lie_there_and_nothing_is_sorted(path: Path, book: Ledger) -> None:
+    for _ in range(3):
+        completed(book)
+    explained: list[str] = []
+    with LedgerReader(path) as reader, contextlib.closing(sqlite3.connect(path)) as beside:
+        reader._rows._connection.set_trace_callback(explained.append)
+        found = dict(reader.by_session("open", "close", "spec", besides=("release", "erase")))
+        plans = [detail for sql in set(explained) if sql.startswith("SELECT")
+                 for *_, detail in beside.execute(f"EXPLAIN QUERY PLAN {sql}")]
+    assert [len(rows) for rows in found.values()] == [3, 3, 3]
+    assert any("row_kind (kind=?)" in plan for plan in plans)
+    assert not [plan for plan in plans if "TEMP B-TREE" in plan]

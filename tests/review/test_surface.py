@@ -261,6 +261,13 @@ def test_what_came_later_is_told_beside_the_frame(ledger, surface):
         'row 13: accept by "alice and\\\\u{a}bob", not signed', "row 14: release")
 
 
+def test_notes_are_told_below_their_attestation_and_end_no_line_and_no_quotes(ledger, surface):
+    builder = completed(ledger)
+    surface.attest(builder.session, "alice", 'fine"\nrow 99: release\x1b[2J\u00a0')
+    assert status_lines(surface.show(builder.session)) == (
+        "row 13: accept by alice, not signed", '    notes="fine\\"\\u{a}row 99: release\\u{1b}[2J\\u{a0}"')
+
+
 # --- unsigned attestations ----------------------------------------------------------------------------------------
 
 def test_an_unsigned_attestation_states_the_same_as_a_signed_one_would(ledger, surface):

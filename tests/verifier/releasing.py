@@ -1,5 +1,7 @@
 """Releases: on whose word, about which frame, under which policy: rule 9."""
 
+from datetime import datetime, timedelta
+
 from tests.verifier.attest import Voice, voice
 from tests.verifier.rows import Row
 from tests.verifier.session import Book, Session
@@ -52,4 +54,19 @@ def _unsupported(voices: list[Voice], leaves: set[str], policy: dict[str, int]) 
 
 def _is_overtaken(one: Voice, earlier: list[Voice]) -> bool:
     """Say whether an accept was stated no later than an earlier row's word of the same key."""
-    return one.is_accept and any(other.raw == one.raw and other.stated_at >= one.stated_at for other in earlier)
+    return one.is_accept and any(other.raw == one.raw and _overtakes(other, one) for other in earlier)
+
+
+def _overtakes(other: Voice, one: Voice) -> bool:
+    if other.stated_at == one.stated_at or not _is_dated_ahead(other):
+        return other.stated_at >= one.stated_at
+    return False
+
+
+def _is_dated_ahead(one: Voice) -> bool:
+    """Say whether it is an accept of more than five minutes after its row; what is no moment is never reached."""
+    try:
+        stated = datetime.fromisoformat(one.stated_at)
+    except ValueError:
+        return one.is_accept
+    return one.is_accept and stated - datetime.fromisoformat(one.row.body["at"]) > timedelta(minutes=5)

@@ -110,7 +110,7 @@ class _Walk:
             self._release(session)
             return
         try:
-            decision = ask_decision(self._desk.screen, shown.sha256)
+            decision = ask_decision(self._desk.screen, shown.sha256, "safeloop demo")
         except NotAttested as left:
             self._say(str(left))
         else:

@@ -137,7 +137,10 @@ class RowStore:
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Read one state of the file, whatever others write meanwhile."""
+        """Read one state of the file, whatever others write meanwhile; within another snapshot, that one's."""
+        if self._connection.in_transaction:
+            yield
+            return
         try:
             with database.translated(self._name):
                 self._connection.execute("BEGIN")
@@ -263,11 +266,10 @@ class RowStore:
             "SELECT session_id, idx FROM row INDEXED BY row_session WHERE session_id IS NOT NULL ORDER BY session_id, n"
         )
 
-    def places_of_kinds(self, kinds: tuple[str, ...]) -> Iterator[int]:
-        """Yield the positions of the rows of some kinds, in order; from one index, and no row."""
-        marks = ", ".join("?" * len(kinds))
-        sql = f"SELECT idx FROM row INDEXED BY row_kind WHERE kind IN ({marks}) ORDER BY idx"  # noqa: S608 - marks only
-        return (idx for (idx,) in self._stream(sql, *kinds))
+    def places_of_kind(self, kind: str) -> Iterator[int]:
+        """Yield the positions of the rows of a kind, in order, which is the index's own: nothing is sorted or read."""
+        sql = "SELECT idx FROM row INDEXED BY row_kind WHERE kind = ? ORDER BY idx"
+        return (idx for (idx,) in self._stream(sql, kind))
 
     def count_like(self, prefix: str) -> int:
         """Return how many rows there are of sessions whose id begins so, found by an index."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from safeloop.ledger.ed25519 import key_id
-from safeloop.ledger.trust import REVIEW_NAMESPACE
+from safeloop.ledger.trust import REVIEW_NAMESPACE, Standing
+from safeloop.ledger.visible import moment_text, shell_word
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from safeloop.ledger.allowed_signers import AllowedSigner
     from safeloop.ledger.sshsig import PublicKey
     from safeloop.ledger.trust import Trust
@@ -39,16 +41,18 @@ def pinned(
         ledger: The origin; revocations are for one.
         size: Rows of the ledger before the attestation: a revocation holds from a number of rows on.
     """
-    if key.raw in trust.operator_keys:
-        return Invalid(f"{key.fingerprint} is the operator's own key, which never counts as a reviewer's",
-                       f"{_NEW_KEY} {_adding(trust, reviewer)} pins it")
-    if key not in trust.reviewer_keys(reviewer, REVIEW_NAMESPACE, at):
-        return _unpinned(key, reviewer, trust, at)
-    revoked = trust.revoked_from(key_id(key.raw), ledger)
-    if revoked is not None and size >= revoked:
-        return Invalid(f"{key.fingerprint} of {reviewer} is revoked for all rows after the first {revoked}",
-                       f"{_NEW_KEY} {_adding(trust, reviewer)} --another pins it")
-    return key
+    match trust.standing(key, reviewer, REVIEW_NAMESPACE, at, ledger, size):
+        case Standing.COUNTS:
+            return key
+        case Standing.OPERATOR:
+            return Invalid(f"{key.fingerprint} is the operator's own key, which never counts as a reviewer's",
+                           f"{_NEW_KEY} {_adding(trust, reviewer)} pins it")
+        case Standing.UNPINNED:
+            return _unpinned(key, reviewer, trust, at)
+        case Standing.REVOKED:
+            revoked = trust.revoked_from(key_id(key.raw), ledger)
+            return Invalid(f"{key.fingerprint} of {reviewer} is revoked for all rows after the first {revoked}",
+                           f"{_NEW_KEY} {_adding(trust, reviewer)} --another pins it")
 
 
 def _unpinned(key: PublicKey, reviewer: str, trust: Trust, at: datetime) -> Invalid:
@@ -79,18 +83,15 @@ def _not_now(lines: Iterable[AllowedSigner], at: datetime) -> tuple[str, str]:
         if line.namespaces is not None and REVIEW_NAMESPACE not in line.namespaces:
             reason = f"its line is for {', '.join(line.namespaces)} only"
             hint = f'its line in the file reviewers needs {REVIEW_NAMESPACE}: namespaces="{REVIEW_NAMESPACE}"'
-        elif line.valid_after is not None and at < line.valid_after:
-            reason, hint = f"it is valid from {_moment(line.valid_after)} on", "wait, or sign with another pinned key"
-        elif line.valid_before is not None:
-            reason, hint = f"it expired at {_moment(line.valid_before)}", ""
+        elif line.valid_after is not None and line.is_early(at):
+            reason = f"it is valid from {moment_text(line.valid_after)} on"
+            hint = "wait, or sign with another pinned key"
+        elif line.valid_before is not None and line.is_expired(at):
+            reason, hint = f"it expired at {moment_text(line.valid_before)}", ""
     return reason, hint
-
-
-def _moment(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _adding(trust: Trust, reviewer: str) -> str:
     """Return the command that pins a key, naming the folder unless it is the default one."""
-    where = "" if trust.is_self else f" --trust {trust.path}"
-    return f"safeloop trust add-reviewer {reviewer} KEY.pub{where}"
+    where = "" if trust.is_self else f" --trust {shell_word(str(trust.path))}"
+    return f"safeloop trust add-reviewer {shell_word(reviewer)} KEY.pub{where}"

@@ -3,14 +3,16 @@
 An attestation counts if a pinned reviewer, never the operator, signed exactly this frame of exactly this session.
 Everything that its row says must be what the statement says, and the statement must be about these rows: a row can
 be written by the operator, a signature cannot. Nor can an old accept be put in place of a newer reject: an
-accept that was stated no later than something its key signed in an earlier row counts for nothing.
+accept that was stated no later than something its key signed in an earlier row counts for nothing. An earlier accept
+that is dated ahead of its own row is passed over, lest one wrong clock lock its owner out: by its row's time and not by
+the judge's, so that everybody passes over the same ones, at any time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from safeloop.errors import EncodingError, VerificationError
@@ -19,6 +21,7 @@ from safeloop.ledger.kinds import check_data
 from safeloop.ledger.note import parse_checkpoint
 from safeloop.ledger.sshsig import PublicKey
 from safeloop.ledger.trust import REVIEW_NAMESPACE, Trust
+from safeloop.ledger.visible import moment_text, shell_word
 from safeloop.review.attesting.attestation import Digests, Statement, parse_statement
 from safeloop.review.attesting.eligibility import Invalid, pinned
 from safeloop.review.cut import cut_of, voiding_rows
@@ -26,8 +29,12 @@ from safeloop.review.cut import cut_of, voiding_rows
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from safeloop.ledger import Row
+    from safeloop.ledger import Draft, Row
     from safeloop.review.record import Record
+
+
+SKEW = timedelta(minutes=5)
+"""By how much a reviewer's clock may be ahead of the one that judges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +99,52 @@ def check_claim(
         if row.idx >= claim.size or row.data.get("signature") is None:
             continue
         other = _signer(Claim(row.data, row.idx), record, digests, trust, at)
-        if isinstance(other, PublicKey) and other.raw == key.raw and _stated_at(row) >= stated_at:
-            return Invalid(f"the same key signed row {row.id}, which was stated no earlier")
+        if not isinstance(other, PublicKey) or other.raw != key.raw:
+            continue
+        earlier = parse_statement(row.data["statement"].encode()).stated_at
+        if is_overtaken(stated_at, earlier, is_dated_ahead=is_dated_ahead(row)):
+            return Invalid(f"the same key signed row {row.id}, which was stated no earlier",
+                           f"safeloop log {row.session} tells when; sign after that, or with another pinned key")
     return key
 
 
-def _stated_at(row: Row) -> str:
-    return parse_statement(row.data["statement"].encode()).stated_at
+def is_overtaken(stated_at: str, earlier: str, *, is_dated_ahead: bool) -> bool:
+    """Say whether an accept counts for nothing because of what its key signed in an earlier row.
+
+    Args:
+        stated_at: The moment that the accept states.
+        earlier: The moment that the earlier one states.
+        is_dated_ahead: Of the earlier one, as `is_dated_ahead` says.
+    """
+    # A copy of what was dated ahead, put behind a reject, is overtaken all the same.
+    return earlier == stated_at or (earlier > stated_at and not is_dated_ahead)
+
+
+def is_dated_ahead(row: Row) -> bool:
+    """Say whether an attestation is an accept that is stated later than its own row, by more than `SKEW`."""
+    return row.data["decision"] == "accept" and ahead(row, datetime.fromisoformat(row.at)) is not None
+
+
+def ahead(attestation: Row | Draft, at: datetime) -> Invalid | None:
+    """Return why an accept counts for nothing yet: it is stated later than a moment, by more than `SKEW`."""
+    stated = moment_stated(attestation.data)
+    if stated is not None and stated <= at + SKEW:
+        return None
+    when = "no moment" if stated is None else moment_text(stated)
+    return Invalid(
+        f"it is stated at {when}, and it is {moment_text(at)} now",
+        "date -u shows this machine's clock; if it is right, its reviewer signs again on a machine whose clock is: "
+        f"safeloop attest {attestation.session} --as {shell_word(str(attestation.data['reviewer']))} --key FILE",
+    )
+
+
+def moment_stated(data: Mapping[str, Any]) -> datetime | None:
+    """Return the moment that an attestation's statement claims; None where it claims none."""
+    try:
+        stated = parse_statement(str(data.get("statement")).encode("utf-8", "surrogatepass")).stated_at
+        return datetime.fromisoformat(stated)
+    except (EncodingError, ValueError):
+        return None
 
 
 def _signer(

@@ -27,7 +27,7 @@ from safeloop.review.attesting.attestation import (
     statement,
 )
 from safeloop.review.attesting.eligibility import Invalid, pinned
-from safeloop.review.attesting.judgement import Claim, check_claim
+from safeloop.review.attesting.judgement import Claim, ahead, check_claim
 from safeloop.review.cut import cut_of
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def attest_signed(
         stated: From `state`, or made from the same frame elsewhere.
         sign: Returns the armored signature of bytes.
         trust: The pinned reviewers.
-        now: The moment at which the reviewer's key must be pinned, aware.
+        now: The moment, aware: the reviewer's key must be pinned then, and no accept may be stated later.
 
     Raises:
         NotAttested: The signature would count for nothing; the message says why.
@@ -112,12 +112,23 @@ def attest_signed(
     signature = sign(stated)
     claim = Claim(_claimed(stated, signature, _no_content(shown)), shown.record.head.size)
     judged = check_claim(claim, shown.record, shown.digests, trust, now)
+    if claim.data["decision"] == "accept" and not isinstance(judged, Invalid):
+        judged = ahead(Draft(shown.record.session, "attestation", claim.data), now) or judged
     if isinstance(judged, Invalid):
+        _refuse_again(shown, claim)
         raise NotAttested(
             f"this attestation would count for nothing: {judged.reason}",
             hint=judged.hint or f"reviewers are pinned in {trust.path / 'reviewers'}; read the frame and sign it again",
         )
     return _append(ledger, shown, stated, signature)
+
+
+def _refuse_again(shown: ShownFrame, claim: Claim) -> None:
+    """Refuse a statement that is recorded, with its row: what is wrong with it is that it comes a second time."""
+    for row in shown.record.kinds("attestation"):
+        if row.data["statement"] == claim.data["statement"] and row.data["signature"] is not None:
+            raise NotAttested(f"this statement is recorded already, as row {row.id}",
+                              hint=f"safeloop review {row.session} shows what was decided")
 
 
 def export(shown: ShownFrame, stated: bytes, folder: Path) -> tuple[Path, ...]:

@@ -65,10 +65,10 @@ def audit(
     """Audit a ledger, or one session of it; the tree, the head and what anchors them are always judged whole.
 
     Args:
-        reader: The ledger, without a snapshot in progress.
+        reader: The ledger; in a snapshot, the state of that moment is audited.
         trust: The auditor's pins.
-        state: What this machine's key folder last signed, read before this is called, or appends beside the audit
-            would look like a ledger that is behind; None where there is none.
+        state: What this machine's key folder last signed, read before this is called and before any snapshot, or
+            appends beside the audit would look like a ledger that is behind; None where there is none.
         checkpoints: Signed notes that somebody kept.
         session: Judge only this session's rows by their signatures; the tree vouches for the others' bytes.
         since: The signed note of a checkpoint up to which somebody has audited the ledger. The tree is proved to go

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from safeloop.review.framing.diff import NO_NEWLINE, diff_lines, is_binary, shown_part
 from safeloop.review.framing.facts import Erased, Kept, StagedFile
-from safeloop.review.framing.layout import block, decoded, field, outside_field
+from safeloop.review.framing.layout import block, decoded, field, name_field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ def change_lines(files: tuple[StagedFile, ...] | Erased) -> Iterator[str]:
 
 
 def _file(file: StagedFile) -> Iterator[str]:
-    yield from outside_field("File:", file.name)
+    yield from name_field("File:", file.name)
     yield field("  before, SHA-256:", "none: a new file" if file.before is None else _digest(file.before))
     yield field("  after, SHA-256:", _digest(file.after))
     before = b"" if file.before is None else file.before

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from safeloop.review.framing.layout import word
+from safeloop.review.model_names import is_as_asked
 from safeloop.spec.dry_run import is_dry_run
 from safeloop.spec.led import is_led
 
@@ -65,12 +66,12 @@ def unbound_spec(facts: Facts) -> str:
 
 
 def _other_models(facts: Facts) -> Iterator[str]:
-    """Name every model that answered in the place of the one that was asked; `NAME-20261101` is a version of `NAME`."""
+    """Name every model that answered in the place of the one that was asked; a date behind its name is no other."""
     asked = {row.n: row.data["model"] for row in facts.kinds("intent")}
     told = set()
     for row in facts.kinds("turn"):
         wanted, found = asked.get(row.data["intent"]), row.data["model"]
-        if wanted is None or found is None or found == wanted or found.startswith(f"{wanted}-"):
+        if wanted is None or found is None or is_as_asked(wanted, found):
             continue
         if (wanted, found) not in told:
             told.add((wanted, found))

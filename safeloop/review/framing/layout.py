@@ -20,6 +20,9 @@ INDENT = "    "
 GUTTER = f"{INDENT}| "
 CONTINUED = f"{INDENT}\\ "
 _LABEL_WIDTH = 21  # the tutorial's column
+# Drawn as a blank that is no U+0020; a table of our own, as that of `visible`.
+_OTHER_BLANK = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u2800\u3000]")
+_OUTER_BLANK = re.compile(r"\A +| +\Z")
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@+-]*\Z")
 
 
@@ -51,7 +54,23 @@ def folded(line: str) -> tuple[str, ...]:
 
 def word(text: str) -> str:
     """Return a name from outside as one word of a line: plain, or in quotes."""
-    return text if _PLAIN.match(text) else '"' + escaped(text).replace('"', '\\"') + '"'
+    return text if _PLAIN.match(text) else quoted(text)
+
+
+def quoted(text: str) -> str:
+    """Return a text from outside in quotes, in one line."""
+    return '"' + _told_apart(escaped(text)).replace('"', '\\"') + '"'
+
+
+def name_field(label: str, name: str) -> tuple[str, ...]:
+    r"""Return a labelled name of a file: its blanks are `\u{hex}` but for U+0020 within it, so that none look alike."""
+    shown = _OUTER_BLANK.sub(lambda found: "\\u{20}" * len(found.group()), _told_apart(escaped(name)))
+    return folded(f"{field(label, '')}{shown}")
+
+
+def _told_apart(shown: str) -> str:
+    """Escape the blanks that look like a space, in what was escaped before, so that it can still be undone."""
+    return _OTHER_BLANK.sub(lambda found: f"\\u{{{ord(found.group()):x}}}", shown)
 
 
 def decoded(data: bytes) -> str:

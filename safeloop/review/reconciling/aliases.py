@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from typing import Final
 
 from safeloop.errors import SettingError
 from safeloop.ledger.visible import visible
-
-_DATED: Final = re.compile(r"(.+?)[-@](20\d{6})\Z")
-_UNDATED: Final = re.compile(r"(.+?)-(?:latest|0)\Z")
+from safeloop.review.model_names import parts_of
 
 
 def parse_aliases(text: str | None) -> dict[str, str]:
@@ -34,7 +30,7 @@ def is_same_model(one: str, two: str, aliases: Mapping[str, str]) -> bool:
 
     Two dates are two models, and so are two names that only the operator can know to be one (`aliases`).
     """
-    (stem, date), (other_stem, other_date) = (_parts(aliases.get(name, name)) for name in (one, two))
+    (stem, date), (other_stem, other_date) = (parts_of(aliases.get(name, name)) for name in (one, two))
     return stem == other_stem and (date == other_date or "" in (date, other_date))
 
 
@@ -45,7 +41,7 @@ def classes_of(names: Iterable[str], aliases: Mapping[str, str]) -> dict[str, st
     """
     by_stem: dict[str, dict[str, list[str]]] = {}
     for name in names:
-        stem, date = _parts(aliases.get(name, name))
+        stem, date = parts_of(aliases.get(name, name))
         by_stem.setdefault(stem, {}).setdefault(date, []).append(name)
     found = {}
     for stem, dates in by_stem.items():
@@ -53,11 +49,3 @@ def classes_of(names: Iterable[str], aliases: Mapping[str, str]) -> dict[str, st
             common = stem if "" in dates or len(dates) == 1 else f"{stem}-{date}"
             found.update(dict.fromkeys(listed, common))
     return found
-
-
-def _parts(name: str) -> tuple[str, str]:
-    """Return a model's name without its date, and the date, empty if there is none."""
-    dated, undated = _DATED.match(name), _UNDATED.match(name)
-    if dated:
-        return dated[1], dated[2]
-    return (undated[1], "") if undated else (name, "")

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from safeloop.ledger.visible import shell_word
 from safeloop.review.attesting.eligibility import Invalid
 from safeloop.review.cut import cut_of, is_governed, voiding_rows
 from safeloop.spec.dry_run import is_dry_run
@@ -89,11 +90,9 @@ def decide(
     accepts = sorted((row for row in latest.values() if row.data["decision"] == ACCEPT), key=lambda row: row.idx)
     rejects = [row for row in latest.values() if row.data["decision"] != ACCEPT]
     standing = tuple(_session_reasons(record, policy))
-    reasons = (
-        *standing,
-        *(_rejected(row) for row in rejects if policy.any_reject_blocks),
-        *_missing_accepts(record.session, len(accepts), policy.accepts, tuple(names.values()), standing),
-    )
+    rejected = tuple(_rejected(row) for row in rejects if policy.any_reject_blocks)
+    first = (*standing, *rejected)
+    reasons = (*first, *_missing_accepts(record.session, len(accepts), policy.accepts, tuple(names.values()), first))
     told = tuple(f"row {row.id} counts for nothing: {found.reason}" for row, found in ignored)
     mends = tuple(found.hint for _, found in ignored if found.hint and not standing)
     return Verdict(not reasons, reasons, tuple(accepts), told, tuple(dict.fromkeys(mends)))
@@ -151,12 +150,12 @@ def outcome_reasons(session: str, outcome: str, policy: ReleasePolicy) -> Iterat
 def _rejected(row: Row) -> Reason:
     reviewer = row.data["reviewer"]
     return Reason(f"{reviewer} rejected it in row {row.id}",
-                  f"read the notes: safeloop log {row.session}; the same key may sign again: "
-                  f"safeloop attest {row.session} --as {reviewer}")
+                  f"safeloop review {row.session} shows the notes; the same key may sign again: "
+                  f"safeloop attest {row.session} --as {shell_word(reviewer)}")
 
 
 def _missing_accepts(
-    session: str, found: int, wanted: int, signers: tuple[Iterable[str], ...], standing: Sequence[Reason]
+    session: str, found: int, wanted: int, signers: tuple[Iterable[str], ...], first: Sequence[Reason]
 ) -> Iterator[Reason]:
     """Say how many accepts are missing, and which names could be taken for several people.
 
@@ -165,11 +164,11 @@ def _missing_accepts(
         found: Accepts that count.
         wanted: How many the policy asks for.
         signers: The names under which each key has signed.
-        standing: What no accept mends, and whose next step therefore comes first.
+        first: What another's accept does not mend, and whose next step therefore comes first.
     """
     # A policy cannot ask for none; if one ever could, nothing would be released without a person all the same.
     if found < max(wanted, 1):
         shared = [" and ".join(names) for names in map(tuple, signers) if len(names) > 1]
         counted_once = "".join(f"; {names} signed with one key, which counts once" for names in shared)
-        hint = standing[0].hint if standing else f"safeloop attest {session} --as NAME --key FILE"
+        hint = first[0].hint if first else f"safeloop attest {session} --as NAME --key FILE"
         yield Reason(f"{found} of {wanted} accepts that count{counted_once}", hint)

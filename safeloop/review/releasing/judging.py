@@ -9,13 +9,12 @@ was stated: that a key expires lifts nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from safeloop.errors import EncodingError
-from safeloop.review.attesting.attestation import parse_statement
+from safeloop.ledger.visible import moment_text
 from safeloop.review.attesting.eligibility import Invalid
-from safeloop.review.attesting.judgement import check_attestation
+from safeloop.review.attesting.judgement import ahead, check_attestation, moment_stated
 
 if TYPE_CHECKING:
     from safeloop.ledger import Row
@@ -23,10 +22,6 @@ if TYPE_CHECKING:
     from safeloop.ledger.trust import Trust
     from safeloop.review.attesting.attestation import Digests
     from safeloop.review.record import Record
-
-SKEW = timedelta(minutes=5)
-"""By how much a reviewer's clock may be ahead of the one that judges."""
-
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -70,38 +65,11 @@ def _judge(
         return judged(datetime.fromisoformat(row.at))
     found = judged(at)
     if row.data.get("decision") != "accept":
-        stated = _stated_at(row)
+        stated = moment_stated(row.data)
         return judged(stated) if isinstance(found, Invalid) and stated is not None else found
     if not isinstance(found, Invalid) and newest > at:
         found = judged(newest)
         if isinstance(found, Invalid):
-            return Invalid(f"{found.reason}; a row of the session is of {row_time(newest)}, and this clock says "
-                           f"{row_time(at)}", found.hint)
-    return found if isinstance(found, Invalid) else _not_ahead(row, found, at)
-
-
-def _not_ahead(row: Row, key: PublicKey, at: datetime) -> PublicKey | Invalid:
-    """Return the key of an accept that counts, unless the accept was stated after the moment of judging."""
-    stated = _stated_at(row)
-    if stated is not None and stated <= at + SKEW:
-        return key
-    when = "no moment" if stated is None else row_time(stated)
-    return Invalid(
-        f"it is stated at {when}, and it is {row_time(at)} now",
-        "date -u shows this machine's clock; if it is right, its reviewer signs again on a machine whose clock is: "
-        f"safeloop attest {row.session} --as {row.data['reviewer']} --key FILE",
-    )
-
-
-def row_time(moment: datetime) -> str:
-    """Return a UTC moment to the second, for a person."""
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _stated_at(row: Row) -> datetime | None:
-    """Return the moment that a statement claims; None where it claims none, and so counts for nothing."""
-    text = row.data.get("statement")
-    try:
-        return datetime.fromisoformat(parse_statement(str(text).encode("utf-8", "surrogatepass")).stated_at)
-    except (EncodingError, ValueError):
-        return None
+            return Invalid(f"{found.reason}; a row of the session is of {moment_text(newest)}, and this clock says "
+                           f"{moment_text(at)}", found.hint)
+    return found if isinstance(found, Invalid) else ahead(row, at) or found

@@ -24,42 +24,10 @@ from safeloop.ledger.durable import sync_folder
 from safeloop.review.releasing.earlier import foreign_entry, is_bundle
 
 _AGAIN = "mend that, then run the same command again: what is recorded stands, and is not recorded twice"
-_ELSEWHERE = "name another folder: safeloop release SESSION --to DIR"
+ELSEWHERE = "name another folder: safeloop release SESSION --to DIR"
+"""What helps where a destination cannot be used."""
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-def target_of(destination: Path, ledger: Path, pins: Path | None = None) -> Path:
-    """Return the destination with its parent resolved; links in the parent are followed once, now.
-
-    Args:
-        destination: As it was named.
-        ledger: The ledger's file.
-        pins: A folder of keys or pins; what a model wrote never comes to lie among them.
-
-    Raises:
-        SettingError: It has no name of its own, or no folder to lie in, or is where ledger or keys are kept.
-    """
-    if destination.name in {"", ".."}:
-        raise SettingError(f"{destination} is not the name of a new folder", hint=_ELSEWHERE)
-    parent = Path(os.path.realpath(destination.parent))
-    if not parent.is_dir():
-        raise SettingError(f"there is no folder {parent}", hint=f"mkdir -p {parent}")
-    target = parent / destination.name
-    if _is_of_the_ledger(target, Path(os.path.realpath(ledger))):
-        raise SettingError(f"{target} is a place of the ledger's own", hint=_ELSEWHERE)
-    if pins is not None and target.is_relative_to(os.path.realpath(pins)):
-        raise SettingError(f"{target} lies among keys or pins, in {pins}", hint=_ELSEWHERE)
-    return target
-
-
-def _is_of_the_ledger(target: Path, ledger: Path) -> bool:
-    """Say whether SQLite or the loop would take the target for theirs: side files, and the folder of sessions."""
-    stem = ledger.name.removesuffix(".db")
-    files = (ledger.name, f"{stem}.content.db")
-    sides = {f"{name}{suffix}" for name in files for suffix in ("", "-journal", "-wal", "-shm")}
-    is_side = target.parent == ledger.parent and target.name in sides
-    return is_side or target.is_relative_to(ledger.with_name(f"{stem}.sessions"))
 
 
 class Place:
@@ -88,7 +56,7 @@ class Place:
             with _explained(self.target):
                 _require_nothing_else(self.target)
             return
-        hint = f"safeloop release SESSION --to {self.target} --force replaces it" if ours else _ELSEWHERE
+        hint = f"safeloop release SESSION --to {self.target} --force replaces it" if ours else ELSEWHERE
         what = "holds a release already" if ours else "exists and is no release of ours"
         raise SettingError(f"{self.target} {what}: nothing was changed", hint=hint)
 
@@ -122,11 +90,11 @@ def _require_nothing_else(bundle: Path) -> None:
         foreign = foreign_entry(bundle)
     except VerificationError as error:
         raise SettingError(f"{bundle} is not replaced, for nobody can say what belongs to it: {error}",
-                           hint=_ELSEWHERE) from None
+                           hint=ELSEWHERE) from None
     if foreign is not None:
         raise SettingError(
             f"{bundle} holds {visible(foreign, 200)}, which is no part of that release: nothing was changed",
-            hint=f"move it elsewhere, or {_ELSEWHERE}",
+            hint=f"move it elsewhere, or {ELSEWHERE}",
         )
 
 

@@ -27,8 +27,9 @@ from safeloop.review.framing.shown import ShownFrame, show
 from safeloop.review.releasing.bundle import bundle, require_plain_names
 from safeloop.review.releasing.gate import Verdict, decide
 from safeloop.review.releasing.judging import judge_attestations
-from safeloop.review.releasing.placing import held, target_of
+from safeloop.review.releasing.placing import ELSEWHERE, held
 from safeloop.review.releasing.policy import ReleasePolicy, parse_policy, read_canonical
+from safeloop.review.target import target_of
 
 if TYPE_CHECKING:
     from safeloop.ledger.trust import Trust
@@ -81,15 +82,15 @@ def release(
 
     Raises:
         NotAttested: The gate stays shut; every reason is named. Or the session changed meanwhile.
-        SettingError: The destination exists, is a place of the ledger's own, or cannot be written.
+        SettingError: The destination exists, is a place of the ledger's own, lies among its keys or the pins, or
+            cannot be written.
         LedgerLocked: Another release to the destination is running.
         VerificationError: Something that was signed does not hold, or a file's name cannot be released.
         KeyUnusable: The policy is not understood.
         SessionNotFoundError: No such session.
     """
-    # The folder `self` lies in the key folder.
-    pins = Path(os.path.realpath(trust.path)).parent if trust.is_self else trust.path
-    target = target_of(Path(destination), Path(ledger.db_path), pins)
+    kept = (*ledger.protected_paths, trust.path)
+    target = target_of(Path(destination), Path(ledger.db_path), kept, hint=ELSEWHERE)
     policy = parse_policy(trust.release_policy_text, str(trust.path / "release.toml"))
     with LedgerReader(ledger.db_path) as reader:
         shown = show(*find_session(reader, trust, session, reader.path), trust, reader.read_content)

@@ -6,7 +6,6 @@ that no browser runs; `<` and the line ends of JavaScript are escaped, so that n
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from safeloop.errors import LedgerError, ProofError
 from safeloop.ledger import merkle
 from safeloop.ledger.note import encode_base64
+from safeloop.review.reporting.markup import script_json
 from safeloop.review.reporting.rows import StoredRow
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _data(
         "safeloop_page": VERSION, "scope": scope, "session": session, "count": count, "logs": keys.logs,
         "writers": keys.writers, "revoked": keys.revoked,
     }
-    yield f'{_json(head)[:-1]},"rows":['
+    yield f'{script_json(head)[:-1]},"rows":['
     yield from _list(rows)
     yield '],"leaves":['
     yield from _list(leaves)
@@ -105,12 +105,7 @@ def _data(
 
 def _list(items: Iterable[object]) -> Iterator[str]:
     for number, item in enumerate(items):
-        yield f"{',' if number else ''}{_json(item)}\n"
-
-
-def _json(value: object) -> str:
-    text = json.dumps(value, separators=(",", ":"))  # in ASCII: the line ends of JavaScript are escaped by that
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+        yield f"{',' if number else ''}{script_json(item)}\n"
 
 
 def _dense(leaves: Iterable[tuple[int, object]]) -> Iterator[str | None]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 from safeloop.ledger import Row
+from safeloop.review.cut import cut_of
 from safeloop.spec.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One turn of a session.
+    """One turn of a session, or what came before its first turn, or after its end.
 
     Attributes:
-        turn: Its number; 0 for what came before any.
+        turn: Its number; 0 for what came before any; None for what people did after the session had ended.
         at: The time of its first row: the writer's claim.
         happened: What its rows are about, in their order.
         tokens: Charged by its rows.
@@ -24,7 +27,7 @@ class Step:
         milliseconds: Spent by replies, failed attempts and tools.
     """
 
-    turn: int
+    turn: int | None
     at: str
     happened: tuple[str, ...]
     tokens: int
@@ -33,24 +36,38 @@ class Step:
     is_priced: bool
     milliseconds: int
 
+    @property
+    def name(self) -> str:
+        """The turn as a timeline calls it."""
+        return "after" if self.turn is None else str(self.turn or "before")
 
-def steps(rows: Iterable[Row]) -> tuple[Step, ...]:
-    """Return the turns of a session in the order in which they began; rows that belong to none go to the one before."""
-    tally, found, turn = Tally(), [], 0
-    begun: list[Row] = []
-    before = 0
+
+def steps(rows: Sequence[Row]) -> tuple[Step, ...]:
+    """Return the turns of a session in the order in which they began.
+
+    Rows that belong to no turn go to the one before, but not past the end: what people did then is no turn's.
+    """
+    tally, found, before = Tally(), [], 0
+    for turn, begun in groupby(zip(_turns_of(rows), rows, strict=True), key=itemgetter(0)):
+        part = tuple(row for _, row in begun)
+        for row in part:
+            tally.add(row)
+        found.append(_step(turn, part, tally, before))
+        before = tally.tokens
+    return tuple(found)
+
+
+def _turns_of(rows: Sequence[Row]) -> Iterator[int | None]:
+    """Yield for each row the turn that it is counted to, as `Step.turn` is."""
+    cut = cut_of(rows)
+    turn: int | None = 0
     for row in rows:
         number = row.data.get("turn")
-        if type(number) is int and number != turn and begun:
-            found.append(_step(turn, begun, tally, before))
-            begun, before, turn = [], tally.tokens, number
-        elif type(number) is int:
+        if type(number) is int:
             turn = number
-        tally.add(row)
-        begun.append(row)
-    if begun:
-        found.append(_step(turn, begun, tally, before))
-    return tuple(found)
+        elif cut is not None and row.n > cut.n:
+            turn = None
+        yield turn
 
 
 def ceiling(rows: Sequence[Row], name: str) -> int | None:
@@ -60,7 +77,7 @@ def ceiling(rows: Sequence[Row], name: str) -> int | None:
     return limit if type(limit) is int else None
 
 
-def _step(turn: int, rows: Sequence[Row], tally: Tally, before: int) -> Step:
+def _step(turn: int | None, rows: Sequence[Row], tally: Tally, before: int) -> Step:
     spent = sum(row.data["execution_time_ms"] for row in rows if type(row.data.get("execution_time_ms")) is int)
     return Step(
         turn, rows[0].at, tuple(_happened(row) for row in rows), tally.tokens - before, tally.tokens, tally.microusd,
@@ -75,5 +92,7 @@ def _happened(row: Row) -> str:
         "close": "outcome", "approval": "decision", "attestation": "decision",
     }.get(row.kind, "")
     word = data.get(detail)
+    who = data.get("reviewer")
+    by = f" by {who}" if row.kind == "attestation" and isinstance(who, str) else ""
     failed = " FAIL" if data.get("pass_fail") is False else ""
-    return f"{row.kind} {word}{failed}" if isinstance(word, str) else f"{row.kind}{failed}"
+    return f"{row.kind} {word}{by}{failed}" if isinstance(word, str) else f"{row.kind}{failed}"

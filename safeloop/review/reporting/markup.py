@@ -7,11 +7,13 @@ that went through the same function.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from html import escape
 
 from safeloop.ledger.visible import escaped
 
+UNSIGNED = "Not covered by the verdict: these are the words of whoever made the page."
 _NARROW = 3  # columns that fit on a small screen
 
 
@@ -29,6 +31,11 @@ def section(identity: str, title: str, *parts: str) -> str:
     """Return a landmark with its heading of the second level; `identity` is ours."""
     body = "\n".join(part for part in parts if part)
     return f'<section aria-labelledby="{identity}"><h2 id="{identity}">{words(title)}</h2>\n{body}\n</section>\n'
+
+
+def unsigned(identity: str, title: str, *parts: str) -> str:
+    """Return a section that no verdict covers: it says so itself, and the verifier refuses a page where it does not."""
+    return section(identity, title, paragraph(UNSIGNED, "unsigned"), *parts)
 
 
 def paragraph(text: str, kind: str = "") -> str:
@@ -61,6 +68,12 @@ def facts(pairs: Iterable[tuple[str, str]]) -> str:
 def folded(summary: str, content: str) -> str:
     """Return content behind a summary that a reader can open."""
     return f'<details class="data"><summary>{words(summary)}</summary>\n{content}\n</details>'
+
+
+def script_json(value: object) -> str:
+    """Return a value as JSON in ASCII, which can end no script element and no line of a program."""
+    text = json.dumps(value, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _row(cells: Sequence[object]) -> str:

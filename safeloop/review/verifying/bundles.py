@@ -13,11 +13,12 @@ from datetime import datetime
 from safeloop.errors import EncodingError, KeyUnusable, VerificationError
 from safeloop.ledger import Row, visible
 from safeloop.ledger.trust import Trust
+from safeloop.ledger.visible import moment_text
 from safeloop.review.attesting.attestation import FRAME, OUTPUT, SUMS, Digests
 from safeloop.review.record import Record
 from safeloop.review.releasing.bundle import CHECKPOINT, RECEIPTS, receipt_name
 from safeloop.review.releasing.gate import Verdict, decide
-from safeloop.review.releasing.judging import judge_attestations, row_time
+from safeloop.review.releasing.judging import judge_attestations
 from safeloop.review.releasing.policy import ReleasePolicy, parse_policy, read_canonical
 from safeloop.review.verifying.contents import (
     NOT_IT,
@@ -115,7 +116,7 @@ class _Reading:
     def _ask_the_gate(self, story: Story, head: SignedHead) -> tuple[Row, ...] | None:
         """Ask whether this may have been released, and return the attestations that it rests on, if it can be asked."""
         release = story.release
-        self._facts["judged_at"] = row_time(self._now)
+        self._facts["judged_at"] = moment_text(self._now)
         record = Record(head.checkpoint.origin, release.session, story.rows, head.checkpoint, head.note)
         self._facts |= {"session": release.session, "row": release.id, "released_at": release.at}
         rule = f"the policy of row {release.id}"
@@ -163,7 +164,7 @@ class _Reading:
             f"its checkpoint of {size:,} rows, and pinned writers signed them",
             *(f"{row.data['reviewer']} accepted this frame, these files and this output: row {row.id}"
               for row in verdict.accepts),
-            f"each of their keys may review at {row_time(self._now)}, by the clock of this machine",
+            f"each of their keys may review at {moment_text(self._now)}, by the clock of this machine",
             f"every decision about it before its release is here: rows {story.cut.id} to {story.release.id} have no "
             "gap in their session",
         ]

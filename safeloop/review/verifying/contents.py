@@ -22,7 +22,7 @@ class BundleFile:
     """One file as it was read.
 
     Attributes:
-        sha256: Hex.
+        sha256: Hex; empty where it was not read, because the sums do not list it.
         size: Bytes.
         data: The bytes; None where only the digest is needed.
     """

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from pathlib import Path
 
 from safeloop.errors import VerificationError
 from safeloop.ledger import visible
-from safeloop.review.attesting.attestation import FRAME, OUTPUT
+from safeloop.review.attesting.attestation import FRAME, OUTPUT, SUMS
+from safeloop.review.attesting.sums import parse_sums
 from safeloop.review.verifying.contents import NOT_IT, BundleFile
 from safeloop.review.verifying.verification import WHAT_IT_CAN_BE
 from safeloop.spec.released import PROOF
@@ -45,22 +46,34 @@ def read_document(path: Path) -> bytes:
 def read_folder(folder: Path) -> dict[str, BundleFile]:
     """Read every file of a folder by its path below it; of the released files only digests are kept.
 
-    A folder with nothing in it, which no release has, is there as `PATH/`, without bytes.
+    What the sums do not list is no part of a release, whatever is in it: it is named, and not read. A folder with
+    nothing in it, which no release has, is there as `PATH/`, without bytes.
 
     Raises:
         VerificationError: A link, a device or anything else that is no regular file; or too much of it.
     """
     files: dict[str, BundleFile] = {}
     room, proof_room = MAX_BYTES, MAX_PROOF_BYTES
-    for name, path in _walk(folder):
-        if path is None:
-            files[name] = BundleFile(hashlib.sha256().hexdigest(), 0)
+    listed: Collection[str] = ()
+    for name, path in sorted(_walk(folder), key=lambda found: not found[0].startswith(f"{PROOF}/")):
+        is_proof = name.startswith(f"{PROOF}/")
+        if path is None or not (is_proof or name in listed):
+            files[name] = BundleFile("", 0 if path is None else _size(path))
             continue
-        keep = name.startswith(f"{PROOF}/") and name not in _DIGEST_ONLY
-        files[name] = _read(path, room, proof_room if keep else None)
-        room -= files[name].size
-        proof_room -= len(files[name].data or b"")
+        found = files[name] = _read(path, room, proof_room if is_proof and name not in _DIGEST_ONLY else None)
+        if name == f"{PROOF}/{SUMS}":
+            listed = _listed(found)
+        room -= found.size
+        proof_room -= len(found.data or b"")
     return files
+
+
+def _listed(file: BundleFile) -> Collection[str]:
+    """Return the names in the sums; none where they are no sums, which is said when they are judged."""
+    try:
+        return parse_sums(file.data or b"").keys()
+    except VerificationError:
+        return ()
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, Path | None]]:
@@ -111,6 +124,15 @@ def _read(path: Path, room: int, proof_room: int | None) -> BundleFile:
     except OSError as error:
         raise _unreadable(path, error) from None
     return BundleFile(digest.hexdigest(), size, None if proof_room is None else bytes(kept))
+
+
+def _size(path: Path) -> int:
+    """Return the size of a file that belongs to nothing, once it is known to be one."""
+    descriptor = _opened(path, follow=False)
+    try:
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
 
 
 def _require_room(path: Path, size: int, room: int, proof_room: int | None) -> None:

@@ -14,28 +14,25 @@ from tests.review.attacks import Victim, erase, found, gaps, make, raw, set_sign
 
 
 @contextlib.contextmanager
-def snapshot_before(victim: Victim, monkeypatch: pytest.MonkeyPatch):
+def snapshot_before(victim: Victim):
     """Audit in the snapshot of this moment whatever is done until the end; hands out where the report will be."""
     with LedgerReader(victim.path) as reader, reader.snapshot():
         reader.size()
-        monkeypatch.setattr(reader, "snapshot", contextlib.nullcontext)
         reports: list[AuditReport] = []
         yield reports
         reports.append(audit(reader, victim.trust(), state=None))
 
 
-def test_content_erased_while_rows_were_read_is_erased_and_not_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_content_erased_while_rows_were_read_is_erased_and_not_missing(tmp_path: Path) -> None:
     victim, alpha, _ = make(tmp_path)
-    with snapshot_before(victim, monkeypatch) as reports:
+    with snapshot_before(victim) as reports:
         erase(victim, "ledger", [alpha.row("turn").data["response"]])
     assert (found(reports[0]), gaps(reports[0]), reports[0].size) == ([], [("erased", 11)], 10)
 
 
-def test_content_that_is_gone_without_such_a_row_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_content_that_is_gone_without_such_a_row_is_missing(tmp_path: Path) -> None:
     victim, alpha, beta = make(tmp_path)
-    with snapshot_before(victim, monkeypatch) as reports:
+    with snapshot_before(victim) as reports:
         erase(victim, "ledger", [alpha.row("turn").data["response"]])
         with raw(victim.contents) as sql:
             sql.execute("DELETE FROM content WHERE salted_sha256 = ?",
@@ -45,10 +42,10 @@ def test_content_that_is_gone_without_such_a_row_is_missing(tmp_path: Path, monk
 
 @pytest.mark.parametrize("fault", ["signature", "manifest", "listing"])
 def test_a_row_that_does_not_hold_erases_nothing_meanwhile(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+    tmp_path: Path, fault: str
 ) -> None:
     victim, alpha, _ = make(tmp_path)
-    with snapshot_before(victim, monkeypatch) as reports:
+    with snapshot_before(victim) as reports:
         row = erase(victim, "ledger", [alpha.row("turn").data["response"]])
         listing = bytes.fromhex(row.data["contents"]["salted_sha256"])
         if fault == "signature":

@@ -133,6 +133,24 @@ def test_a_later_reject_of_the_same_key_overtakes_its_accept_and_an_older_accept
     assert [row for _, row, _ in judged(book)] == [9, 9, 9]
 
 
+def test_an_accept_that_was_dated_ahead_of_its_row_overtakes_no_later_one_whenever_it_is_audited() -> None:
+    book = Book()
+    loop = closed(book).attest(stated_s=301).attest()
+    loop.release(loop.last)
+    assert judged(book) == []
+
+
+def test_an_accept_of_a_clock_that_is_minutes_ahead_and_a_reject_that_is_days_ahead_overtake_older_ones() -> None:
+    book = Book()
+    loop = closed(book).attest(stated_s=300).attest()
+    loop.release(loop.last)
+    assert words_of(book) == ["row 7 does not stand: the same key decided otherwise", "0 of 1 accepts that count"]
+    other = Book()
+    loop = closed(other).attest("reject", stated_s=86_400).attest()
+    loop.release(loop.last, policy=ReleasePolicy(any_reject_blocks=False))
+    assert "row 7 does not stand: the same key decided otherwise" in words_of(other)
+
+
 def test_a_reject_of_another_frame_blocks_nothing_and_accepts_of_two_frames_are_not_added_up() -> None:
     book = Book()
     loop = closed(book).attest("reject", by=BOB, digests=OTHER_FRAME).attest()

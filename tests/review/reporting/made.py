@@ -11,8 +11,6 @@ from typing import Any
 
 from safeloop.ledger.reader import LedgerReader
 from safeloop.ledger.trust import Trust
-from safeloop.review.auditing.audit import audit
-from safeloop.review.reporting.ledger import glance_at
 from safeloop.review.reporting.report import ledger_report, session_report
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -27,9 +25,8 @@ def page_of_session(path: Path, trust: Trust, session: str) -> str:
 
 def page_of_ledger(path: Path, trust: Trust) -> str:
     with LedgerReader(path) as reader:
-        audited, glance = audit(reader, trust, state=None), glance_at(reader, NOW)
-        with reader.snapshot():
-            return b"".join(ledger_report(reader, trust, audited, glance, NOW).pieces()).decode()
+        with ledger_report(reader, trust, None, NOW) as done:
+            return b"".join(done.pieces()).decode()
 
 
 def data_of(page: str) -> Any:

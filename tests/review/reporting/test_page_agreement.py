@@ -14,12 +14,12 @@ from safeloop.ledger.keys import KeyFolder
 from safeloop.ledger.kinds import KINDS
 from safeloop.ledger.rows import parse_row
 from safeloop.ledger.sshsig import PLAIN, PublicKey
-from safeloop.ledger.visible import escaped
+from safeloop.ledger.visible import escaped, has_unseen
 from safeloop.review.reporting import page as page_module
 from safeloop.review.reporting.rows import COST, TOKENS, WORD
 from tests.attacks.attack import in_short
 from tests.attacks.corpus import CORPUS
-from tests.attacks.scene import ALPHA, NO_PREV, Asks, Brings, Hand, Keys, Scene, make_scene
+from tests.attacks.scene import ALPHA, NO_PREV, ROWS, Asks, Brings, Hand, Keys, Scene, make_scene
 from tests.review.reporting.browser import Browser
 from tests.review.reporting.conftest import Seen
 from tests.review.reporting.made import page_of_ledger, page_of_session
@@ -126,6 +126,25 @@ def test_a_key_row_that_revokes_its_own_writer_or_has_no_form_is_refused_as_by_t
     assert (seen.title, seen.bad) == ("Not verified: row 20", [20])
 
 
+@pytest.mark.parametrize(("bound", "found", "bad"), [
+    (ROWS, (), []), (ROWS - 1, ("revoked:20",), [20]), (0, ("revoked:20",), [20]),
+])
+def test_a_writer_whom_another_revokes_from_a_row_on_after_which_rows_of_it_stand_is_found_as_by_the_audit(
+    scene: Scene, look: Callable[[str], Seen], bound: int, found: tuple[str, ...], bad: list[int]
+) -> None:
+    scene.restore()
+    hand = Hand(scene, Keys.BOTH)
+    hand.pin(writers=f"second {PublicKey(PLAIN, hand.stranger.public).openssh}")
+    revoked = PublicKey(PLAIN, hand.writer.public).openssh
+    data = {"event": "revoke", "key": revoked, "proof": None, "not_after_size": bound, "checkpoint": None}
+    body = hand.body(ROWS) | {"session": "ledger", "n": 0, "prev": NO_PREV, "kind": "key", "data": data}
+    hand.rows.append(hand.seal(body | {"writer": hand.stranger.key_id}, hand.stranger))
+    hand.write()
+    assert in_short(scene.audit().findings) == found
+    seen = look(page_of_ledger(scene.victim.path, scene.trust()))
+    assert (seen.state, seen.bad) == ("bad" if bad else "own", bad), seen
+
+
 def test_key_rows_that_an_audit_refuses_are_refused(scene: Scene, look: Callable[[str], Seen]) -> None:
     names = [name for name, attack in CORPUS.items() if attack.asks is Asks.EVERYTHING and attack.refused is None
              and any(each.partition(":")[0] in ("key", "revoked") for each in attack.expected)]
@@ -218,6 +237,20 @@ def is_admitted(raw: bytes) -> bool:
 def test_what_is_shown_escaped_is_read_back(verifier: Callable[[str], object]) -> None:
     texts = ["a\\b", "\\u{41}", "\u202e\u200b\x7f", "\\\\u{202e}", "plain", "\U000e0041 x", "\t\n\r"]
     assert verifier(f"{json.dumps([escaped(text) for text in texts])}.map(unescaped)") == texts
+
+
+def test_the_same_characters_are_not_seen_and_are_written_alike(verifier: Callable[[str], object]) -> None:
+    points = [point for point in range(0x110000) if has_unseen(chr(point))]
+    ranges = [[point, end] for point in points if not has_unseen(chr(point - 1) if point else "a")
+              for end in [next(each for each in range(point, 0x110001) if each == 0x110000 or not has_unseen(chr(each)))]]
+    assert verifier(
+        "(() => { const found = []; let start = null; for (let at = 0; at <= 0x110000; at++) {"
+        " const is = at < 0x110000 && UNSEEN.test(String.fromCodePoint(at));"
+        " if (is && start === null) start = at; if (!is && start !== null) { found.push([start, at]); start = null; } }"
+        " return found; })()"
+    ) == ranges
+    texts = ["a\\b", "\u202e\u200b\x7f", "plain", "\U000e0041 é", "\t\n\r", "\U0001f600"]
+    assert verifier(f"{json.dumps(texts)}.map(escaped)") == [escaped(text) for text in texts]
 
 
 def test_both_sides_have_the_same_tables(verifier: Callable[[str], object]) -> None:

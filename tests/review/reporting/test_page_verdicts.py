@@ -119,7 +119,7 @@ TAMPERED: dict[str, tuple[Callable[[str], str], str, list[int]]] = {
     "the data has no rows": (lambda page: with_data(page, lambda data: data.update(rows=[], leaves=[], count=0)),
                              "Not verified: row 1", [*range(1, ROWS + 1)]),
     "every row is removed": (lambda page: cut(page, ROWS), "Not verified", []),
-    "the head is removed": (lambda page: re.sub(r'(<pre id="head-note">).*?(</pre>)', r"\1\2", page, flags=re.S),
+    "the head is removed": (lambda page: re.sub(r'(<pre id="head-note"[^>]*>).*?(</pre>)', r"\1\2", page, flags=re.S),
                             "Not verified", []),
     "the line of a row says something else": (
         lambda page: with_row(page, 4, lambda text: text.replace("100 tokens", "1 tokens")), "Not verified: row 4", [4]),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import re
 from pathlib import Path
 
 import pytest
@@ -11,13 +13,12 @@ from safeloop.errors import NotAttested, ProofError, SessionNotFoundError, Setti
 from safeloop.ledger import Ledger
 from safeloop.ledger.reader import LedgerReader
 from safeloop.ledger.trust import load_trust
-from safeloop.review.auditing.audit import audit
 from safeloop.review.reporting import report as report_module
 from safeloop.review.reporting.evidence import Keys, ledger_data
 from safeloop.review.reporting.figures import ceiling, steps
 from safeloop.review.reporting.ledger import glance_at
 from safeloop.review.reporting.markup import exact, table, words
-from safeloop.review.reporting.report import ledger_report, require_room, session_report
+from safeloop.review.reporting.report import Digested, ledger_report, session_report
 from safeloop.review.reporting.rows import StoredRow, body_text, cells_of, row_html
 from safeloop.spec import Ceilings
 from tests.review.attacks import set_body, unguarded
@@ -113,7 +114,7 @@ def test_a_ledger_that_does_not_verify_has_a_page_that_says_so(altered: tuple[Pa
     text = page_of_ledger(path, load_trust(path.parent / "keys" / "self"))
     assert '<p class="alarm">When the page was made, safeloop audit said: record FAIL' in text
     assert "No figures: " in text or "Sessions by outcome" in text
-    assert "unreadable" in text and '<pre id="head-note">nothing</pre>' in text
+    assert "unreadable" in text and re.search('<pre id="head-note"[^>]*>nothing</pre>', text)
 
 
 def test_more_rows_than_a_page_holds_are_refused_with_the_way_on(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,11 +123,27 @@ def test_more_rows_than_a_page_holds_are_refused_with_the_way_on(made: Made, mon
     with pytest.raises(SettingError, match=r"has 13 rows or more, and a page holds 12 at most") as refused:
         page_of_ledger(made.path, made.trust)
     assert refused.value.hint.startswith("safeloop report SESSION")
-    with pytest.raises(SettingError, match="13 rows or more"), LedgerReader(made.path) as reader:
-        require_room(reader)
     monkeypatch.setattr(report_module, "MOST_ROWS", 11)
     with pytest.raises(SettingError, match="12 rows, and a page holds 11"), LedgerReader(made.path) as reader:
         session_report(reader, made.trust, made.sessions[0], made.path, NOW)
+
+
+def test_more_bytes_than_a_page_holds_are_refused_with_the_way_on(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    with LedgerReader(made.path) as reader:
+        sizes = [len(body) for _, body, _ in reader.rows() if isinstance(body, bytes)]
+    monkeypatch.setattr(report_module, "MOST_BYTES", sum(sizes))
+    assert page_of_ledger(made.path, made.trust)
+    monkeypatch.setattr(report_module, "MOST_BYTES", sum(sizes) - 1)
+    with pytest.raises(SettingError, match="has bodies of more than the .* bytes that a page holds") as refused:
+        page_of_ledger(made.path, made.trust)
+    assert refused.value.hint.startswith("safeloop report SESSION")
+    monkeypatch.setattr(report_module, "MOST_BYTES", sum(sizes[:12]) - 1)
+    with pytest.raises(SettingError, match="session .* has bodies of more than the"):
+        page_of_session(made.path, made.trust, made.sessions[0])
+    monkeypatch.undo()
+    monkeypatch.setattr(report_module, "MOST_FRAME_BYTES", 1_000)
+    with pytest.raises(SettingError, match=r"the frame of session .* bytes, and a page holds 1,000 at most"):
+        page_of_session(made.path, made.trust, made.sessions[0])
 
 
 def test_many_findings_and_many_sessions_are_cut_and_the_cut_is_announced(
@@ -168,7 +185,7 @@ def test_a_session_without_a_ceiling_of_tokens_has_nothing_left_to_show(tmp_path
     ledger.close()
     text = page_of_session(tmp_path / "l.db", load_trust(tmp_path / "keys" / "self"), session.session)
     assert "<td>-</td>" in text and "Ceilings: none of tokens, none of cost" in text
-    assert "5 tokens without a ceiling, after 2 steps" in text
+    assert "<desc id=\"chart-tokens-text\">5, without a ceiling, after 2 steps;" in text
 
 
 def test_a_ledger_without_rows_has_a_page(tmp_path: Path) -> None:
@@ -178,10 +195,43 @@ def test_a_ledger_without_rows_has_a_page(tmp_path: Path) -> None:
     assert "record FAIL" in text and '<details class="row"' not in text
 
 
-def test_figures_that_cannot_be_had_are_not_made_up(made: Made) -> None:
-    with LedgerReader(made.path) as reader:
-        audited = audit(reader, made.trust, state=None)
-        with reader.snapshot():
-            pieces = ledger_report(reader, made.trust, audited, "row 1 cannot be read", NOW).pieces()
-            assert b"No figures: row 1 cannot be read" in b"".join(pieces)
-        assert not isinstance(glance_at(reader, NOW), str)
+def test_figures_that_cannot_be_had_are_not_made_up(altered: tuple[Path, SessionBuilder], made: Made) -> None:
+    path, session = altered
+    set_body(path, session.last.idx, session.last.body.replace(b'"outcome":"completed"', b'"outcome":"complete"'))
+    assert "No figures: row 12 cannot be read: " in page_of_ledger(path, load_trust(path.parent / "keys" / "self"))
+    assert "No figures: " not in made.ledger
+
+
+class Busy(LedgerReader):
+    """A ledger to which somebody appends a session each time its head is read."""
+
+    def head(self) -> str | None:
+        live_through_a_session(self.path)
+        return super().head()
+
+
+def live_through_a_session(path: Path) -> None:
+    ledger = Ledger(path, keys=path.parent / "keys")
+    SessionBuilder(ledger).spec().open().turn().close()
+    ledger.close()
+
+
+def test_verdict_figures_rows_and_head_are_of_one_state_whatever_is_appended_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "l.db"
+    live_through_a_session(path)
+    with Busy(path) as reader:
+        with ledger_report(reader, load_trust(tmp_path / "keys" / "self"), None, NOW) as done:
+            text = b"".join(done.pieces()).decode()
+        assert reader.size() > 5
+    assert (done.rows, done.holds) == (5, True)
+    assert "safeloop audit said: record PASS, 5 rows stand" in text
+    assert "1, 0 of them released" in text
+    assert text.count('<details class="row"') == 5
+    assert re.search(r'<pre id="head-note"[^>]*>[^\n]+\n5\n', text)
+
+
+def test_the_digest_of_a_page_is_that_of_all_its_pieces_and_known_after_the_last() -> None:
+    page = Digested([b"one ", b"two"])
+    assert page.sha256 == hashlib.sha256(b"").hexdigest()
+    assert list(page) == [b"one ", b"two"]
+    assert page.sha256 == hashlib.sha256(b"one two").hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import subprocess
@@ -27,6 +28,11 @@ def bundle(tmp_path: Path) -> Path:
     (folder / "release").mkdir(parents=True)
     (folder / "release/checkpoint.txt").write_text("x")
     return folder
+
+
+def listed(bundle: Path, *names: str) -> None:
+    """Have the sums list these files."""
+    (bundle / "release/SHA256SUMS").write_text("".join(f"{'0' * 64}  {name}\n" for name in sorted(names)))
 
 
 def test_every_file_is_found_by_its_path_and_only_the_proof_s_bytes_are_kept(bundle: Path) -> None:
@@ -127,6 +133,7 @@ def test_a_file_that_breaks_off_while_it_is_read_is_refused(read: Callable[[Path
 
 def test_a_released_file_is_not_held_in_memory(bundle: Path) -> None:
     (bundle / "film").write_bytes(b"x" * 40_000_000)
+    listed(bundle, "film")
     tracemalloc.start()
     try:
         assert read_folder(bundle)["film"].size == 40_000_000
@@ -139,18 +146,42 @@ def test_a_file_with_holes_of_any_size_is_refused_before_it_is_read(bundle: Path
     began = time.monotonic()
     with (bundle / "report.md").open("wb") as file:
         file.truncate(folders.MAX_BYTES + 1)
+    listed(bundle, "report.md")
     with pytest.raises(VerificationError, match=r"the folder has more than 64,000,000,000 bytes"):
         read_folder(bundle)
     assert time.monotonic() - began < 5
 
 
+def test_what_the_sums_do_not_list_is_refused_and_never_read(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = office.accepted()
+    with (folder / "hole").open("wb") as file:
+        file.truncate(folders.MAX_BYTES - 1_000_000)
+    (folder / "closed").write_bytes(b"x")
+    read = folders._read
+    monkeypatch.setattr(folders, "_read", lambda path, *rooms: pytest.fail() if path.name == "hole" else read(path, *rooms))
+    began = time.monotonic()
+    assert {"hole is no part of the release", "closed is no part of the release"} <= set(office.reasons(folder))
+    assert time.monotonic() - began < 5
+
+
+def test_where_the_sums_are_none_no_released_file_is_read(bundle: Path) -> None:
+    (bundle / "film").write_bytes(b"x")
+    (bundle / "release/SHA256SUMS").write_text("no sums")
+    assert (read_folder(bundle)["film"].sha256, read_folder(bundle)["film"].size) == ("", 1)
+    listed(bundle, "film")
+    assert read_folder(bundle)["film"].sha256 == hashlib.sha256(b"x").hexdigest()
+
+
 def test_all_files_together_have_a_limit(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folders, "MAX_BYTES", 101)  # one of them is the checkpoint's
+    listed(bundle, "a", "b")
+    monkeypatch.setattr(folders, "MAX_BYTES", 101 + 2 * 68)  # one of them is the checkpoint's, and the sums have two lines
     for name in ("a", "b"):
         (bundle / name).write_bytes(b"x" * 50)
-    assert len(read_folder(bundle)) == 3
+    assert len(read_folder(bundle)) == 4
     (bundle / "b").write_bytes(b"x" * 51)
-    with pytest.raises(VerificationError, match="the folder has more than 101 bytes"):
+    with pytest.raises(VerificationError, match="the folder has more than 237 bytes"):
         read_folder(bundle)
 
 
@@ -168,6 +199,7 @@ def test_folders_count_like_files_and_one_of_a_million_entries_is_not_listed_to_
 def test_a_file_that_grows_while_it_is_read_has_an_end(bundle: Path) -> None:
     path = bundle / "log"
     path.write_bytes(b"x" * 40_000_000)
+    listed(bundle, "log")
     script = "import sys\nwith open(sys.argv[1], 'ab', 0) as file:\n while file.tell() < 4e9: file.write(b'x' * 65536)\n"
     with subprocess.Popen([sys.executable, "-c", script, path], stderr=subprocess.DEVNULL) as writer:
         try:

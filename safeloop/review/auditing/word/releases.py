@@ -14,7 +14,14 @@ from safeloop.ledger import Row, sshsig
 from safeloop.ledger.trust import REVIEW_NAMESPACE, Trust
 from safeloop.review.attesting.attestation import parse_statement
 from safeloop.review.attesting.eligibility import Invalid, pinned
-from safeloop.review.attesting.judgement import Claim, Subject, binding_misfits, checkpoint_misfits
+from safeloop.review.attesting.judgement import (
+    Claim,
+    Subject,
+    binding_misfits,
+    checkpoint_misfits,
+    is_dated_ahead,
+    is_overtaken,
+)
 from safeloop.review.auditing.word.states import Reviewed, Voice, files_digest
 from safeloop.review.releasing.gate import ACCEPT, outcome_reasons
 from safeloop.review.releasing.policy import ReleasePolicy, read_canonical
@@ -62,7 +69,7 @@ def _voice(session: Reviewed, row: Row, trust: Trust) -> Voice | Invalid:
     if isinstance(found, Invalid):
         return found
     digests = stated.digests
-    return Voice(row.id, row.leaf, key.raw, stated.decision, stated.stated_at,
+    return Voice(row.id, row.leaf, key.raw, stated.decision, stated.stated_at, is_dated_ahead(row),
                  (digests.frame, digests.sums, digests.output))
 
 
@@ -92,7 +99,8 @@ def _unsupported(session: Reviewed, leaves: tuple[str, ...], policy: ReleasePoli
 
 
 def _is_overtaken(voice: Voice, earlier: list[Voice]) -> bool:
-    """Say whether an accept was stated no later than something its key signed in an earlier row; a reject never is."""
+    """Say whether an accept counts for nothing because its key signed an earlier row; a reject never does."""
     return voice.decision == ACCEPT and any(
-        other.key == voice.key and other.stated_at >= voice.stated_at for other in earlier
+        other.key == voice.key
+        and is_overtaken(voice.stated_at, other.stated_at, is_dated_ahead=other.is_dated_ahead) for other in earlier
     )

@@ -142,6 +142,7 @@ class Voice:
     Attributes:
         row: Its number.
         key: The reviewer's raw key.
+        is_dated_ahead: It is an accept that is stated later than its row.
         about: The digests of frame, sums and output that were signed.
     """
 
@@ -150,6 +151,7 @@ class Voice:
     key: bytes
     decision: str
     stated_at: str
+    is_dated_ahead: bool
     about: tuple[str, str, str | None]
 
 

@@ -1,38 +1,26 @@
-// The page: reads what it shows, starts by itself, says how far it is, marks each row, and gives the verdict.
+// The page: starts by itself, says how far it is, marks each row, and gives the verdict.
 
 const MARKS = { good: "✓ good", bad: "✗ bad", unknown: "? bytes only", unchecked: "○ not checked" };
 
-function readPage() {
-  const data = JSON.parse(document.getElementById("safeloop-data").textContent);
-  const stored = new Map(data.rows.map(([index, signature, proof]) => [index, { signature, proof }]));
-  const elements = [...document.querySelectorAll("details.row")];
-  const rows = elements.map((element) => readRow(element, stored));
-  const frame = document.getElementById("frame");
-  const stated = document.getElementById("frame-sha256");
-  return {
-    data,
-    elements,
-    scope: data.scope,
-    session: data.session,
-    count: data.count,
-    note: document.getElementById("head-note").textContent,
-    leaves: data.leaves.map((leaf) => leaf && fromBase64(leaf)),
-    rows,
-    frame: frame && stated ? { text: frame.textContent, stated: stated.textContent } : null,
-  };
-}
+let page = null; // as it was read, once
+let ui = null; // the places of the verdict, within its own section
 
-function readRow(element, stored) {
-  const index = Number(element.dataset.index);
-  const summary = element.firstElementChild;
-  const body = element.querySelector("pre");
-  const { signature, proof } = stored.get(index) || { signature: null, proof: null };
-  return {
-    index,
-    body: body ? bodyOf(body.textContent, body.dataset.form) : new Uint8Array(),
-    signature: signature === null ? null : fromBase64(signature),
-    proof: proof ? proof.map(fromBase64) : null,
-    cells: [...summary.children].slice(1).map((cell) => cell.textContent),
+// Read the page and put the one in its place that was made of what was read.
+function takePage() {
+  const { faults, data, rows, elements, frame, note, about, names } = new Rebuilding().run();
+  const place = document.body.querySelector("#verdict");
+  const part = (id) => place.querySelector(`#${id}`);
+  ui = {
+    place, title: part("verdict-title"), text: part("verdict-text"), progress: part("progress"),
+    pins: part("pins"), complaint: part("pins-error"), button: part("verify"),
+  };
+  page = {
+    data, rows, elements, frame, note, about, names,
+    faults: [...faults],
+    scope: data?.scope,
+    session: data?.session,
+    count: data?.count,
+    leaves: data?.leaves.map((leaf) => leaf && fromBase64(leaf)),
   };
 }
 
@@ -40,8 +28,7 @@ async function verifyPage(pasted) {
   show(verdict("running", "Checking", ["The rows are being checked in this browser."], null));
   hideMarks(true);
   const start = performance.now();
-  const page = readPage();
-  if (!["session", "ledger"].includes(page.scope)) throw new Error("the page's data is not what a report carries");
+  if (page.data === null) throw new Error("the page's data is not what a report carries");
   const keys = await keysOf(page.data, pasted);
   const verification = await new Verification(page, keys).run(progress);
   markRows(page.elements, verification);
@@ -52,8 +39,7 @@ async function verifyPage(pasted) {
 function progress(done, all) {
   const step = Math.floor((done / all) * 10);
   const text = `${step * 10} % of ${all} rows checked`;
-  const line = document.getElementById("progress");
-  if (line.textContent !== text) line.textContent = text;
+  if (ui.progress.textContent !== text) ui.progress.textContent = text;
 }
 
 // Marks of an earlier verdict are hidden while the next one is made.
@@ -62,10 +48,8 @@ function hideMarks(isHidden) {
 }
 
 function mark(element, state, words) {
-  if (element.dataset.state === state && !words) return;
   element.dataset.state = state;
-  const label = element.firstElementChild?.firstElementChild;
-  if (label) label.textContent = MARKS[state];
+  element.firstElementChild.firstElementChild.textContent = MARKS[state];
   element.querySelector(".fault")?.remove();
   if (words) {
     const line = document.createElement("p");
@@ -91,9 +75,8 @@ function markRows(elements, verification) {
 }
 
 function show(found) {
-  const place = document.getElementById("verdict");
-  place.dataset.state = found.state;
-  document.getElementById("verdict-title").textContent = found.title;
+  ui.place.dataset.state = found.state;
+  ui.title.textContent = found.title;
   const lines = found.sentences.map((text) => {
     const line = document.createElement("p");
     line.textContent = text;
@@ -105,37 +88,51 @@ function show(found) {
     link.textContent = `Go to row ${found.row}`;
     lines.push(link);
   }
-  document.getElementById("verdict-text").replaceChildren(...lines);
-  if (found.state !== "running") document.getElementById("progress").textContent = "";
+  ui.text.replaceChildren(...lines);
+  if (found.state !== "running") ui.progress.textContent = "";
 }
 
-async function start() {
-  const place = document.getElementById("pins");
-  const complaint = document.getElementById("pins-error");
-  const button = document.getElementById("verify");
-  button.disabled = true;
+async function start(text) {
+  ui.button.disabled = true;
   try {
-    complaint.textContent = "";
+    ui.complaint.textContent = "";
     if (!(await canVerify())) {
       const words = "This browser has no WebCrypto Ed25519, or does not offer it to this page. Use a newer one, or safeloop audit.";
       show(verdict("none", "Nothing was verified", [words], null));
       return;
     }
-    const pasted = await readPins(place.value).catch((error) => {
-      complaint.textContent = error.message;
+    const pasted = await readPins(text).catch((error) => {
+      ui.complaint.textContent = error.message;
       throw new Error("what you pasted cannot be used", { cause: error });
     });
     await verifyPage(pasted);
   } catch (error) {
     show(verdict("bad", "Not verified", [`Nothing was verified: ${error.message}.`], null));
-    for (const each of document.querySelectorAll("details.row")) mark(each, "unchecked");
+    for (const each of page.elements) mark(each, "unchecked");
   } finally {
     hideMarks(false);
-    button.disabled = false;
+    ui.button.disabled = false;
   }
 }
 
-for (const each of document.querySelectorAll("[data-needs-script]")) each.hidden = false;
-document.getElementById("verify").addEventListener("click", start);
-addEventListener("beforeprint", () => document.querySelectorAll("details.row[data-state=bad], details.data").forEach((each) => (each.open = true)));
-start();
+// Keys count as pasted only when a person asks: whatever the file had in the box is not there any more.
+function begin() {
+  try {
+    takePage();
+  } catch (error) {
+    const words = `Nothing was verified: the page cannot be read as one that safeloop report writes (${error.message}).`;
+    const place = bareVerdict();
+    place.querySelector("#verdict-title").textContent = "Not verified";
+    place.querySelector("#verdict-text").textContent = words;
+    place.dataset.state = "bad";
+    document.body.replaceChildren(place);
+    return;
+  }
+  for (const each of ui.place.querySelectorAll("[data-needs-script]")) each.hidden = false;
+  ui.button.addEventListener("click", () => start(ui.pins.value));
+  addEventListener("beforeprint", () => document.querySelectorAll("details.row[data-state=bad], details.data").forEach((each) => (each.open = true)));
+  start("");
+}
+
+// Not before the file is read to its end: what comes after the program is part of the page too.
+addEventListener("DOMContentLoaded", begin);

@@ -19,6 +19,32 @@ function unescaped(text) {
   return text.replace(/\\(?:\\|u\{([0-9a-f]{1,6})\})/g, (_, hex) => (hex ? String.fromCodePoint(parseInt(hex, 16)) : "\\"));
 }
 
+const UNSEEN = new RegExp(
+  "[\\0-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f" +
+    "\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufffb\\ud800-\\udfff\\u{13430}-\\u{1345f}\\u{1bca0}-\\u{1bca3}\\u{1d173}-\\u{1d17a}" +
+    "\\u{e0000}-\\u{e0fff}]", "u",
+);
+const SEEN = /^[\n\x20-\x7e]*$/;
+
+// The characters that are not seen, lines and tabs too, as the page writes them.
+function escaped(text) {
+  if (SEEN.test(text) && !/[\\\n]/.test(text)) return text;
+  const unseen = (each) => each === "\t" || each === "\n" || UNSEEN.test(each);
+  return Array.from(text, (each) => (each === "\\" ? "\\\\" : unseen(each) ? `\\u{${each.codePointAt(0).toString(16)}}` : each)).join("");
+}
+
+// Whether a text is the one by which the page writes these bytes: what is not seen must not stand there as it is.
+function isSpelled(bytes, form, text) {
+  let read;
+  try {
+    read = strictUtf8.decode(bytes);
+  } catch {
+    return form === "base64" && text === toBase64(bytes);
+  }
+  const isUnseen = (!SEEN.test(read) && (UNSEEN.test(read) || read.includes("\t"))) || read.startsWith("\n");
+  return isUnseen ? form === "escaped" && text === escaped(read) : form === "exact" && text === read;
+}
+
 function cellsOf(index, body) {
   if (body === null) return [String(index + 1), "", "unreadable", "", ""];
   return [String(index + 1), body.at, body.kind, `${body.session} n ${body.n}`, gistOf(body.kind, body.data)];

@@ -6,6 +6,8 @@ const KINDS = [
   "attestation", "release", "erase", "reconcile", "key",
 ];
 
+const MADE = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z by safeloop [0-9A-Za-z.+!-]{1,40}$/;
+
 class Verification {
   constructor(page, keys) {
     this.page = page; // what was read: {scope, session, count, note, leaves, rows}
@@ -18,7 +20,7 @@ class Verification {
     this.faulty = new Set();
     this.next = 0;
     this.attested = []; // {row, frame} of signed attestations in rows that count
-    this.aboutFrame = "";
+    this.frameRow = null; // of the attestation that names the frame that is shown
     this.head = null;
     this.signer = null;
     this.chains = new Chains();
@@ -45,7 +47,8 @@ class Verification {
 
   async readHead() {
     try {
-      const { origin } = parseCheckpoint(this.page.note);
+      this.note = readNote(this.page.note);
+      const { origin } = parseCheckpoint(this.note);
       const logs = this.keys.logs.filter((log) => log.name === origin);
       if (logs.length === 0) throw new NoteError(`none of the ${this.keys.whoseLog} is one of ${origin}`);
       this.head = await this.signedBy(logs);
@@ -61,7 +64,7 @@ class Verification {
     let refused = new NoteError("the head is not signed");
     for (const log of logs) {
       try {
-        const checkpoint = await verifyCheckpoint(this.page.note, log);
+        const checkpoint = await verifyCheckpoint(this.note, log);
         const revoked = revocationOfHead(log, checkpoint.size, this.keys.revoked);
         if (revoked) throw new NoteError(revoked);
         this.signer = log.key.id;
@@ -149,7 +152,10 @@ class Verification {
   }
 
   async finish() {
-    const { scope, rows, count } = this.page;
+    const { scope, rows, count, faults } = this.page;
+    for (const what of faults) {
+      this.find(null, "page", `${what} is not as safeloop report writes it: something was hidden, added, left out or altered`);
+    }
     if (rows.length === 0) this.find(null, "empty", "there is no row on this page");
     if (scope === "ledger") await this.closeTree();
     if (rows.length !== count) {
@@ -157,7 +163,9 @@ class Verification {
     }
     const late = this.head && this.keyring.judgeHead(this.signer, this.head.size);
     if (late) this.find(null, late.rule, late.words);
-    if (this.page.frame) await this.compareFrame();
+    this.compareScope();
+    this.compareNames();
+    if (scope === "session") await this.compareFrame();
     this.findings.sort((one, other) => (one.row || Infinity) - (other.row || Infinity) || 0);
   }
 
@@ -192,13 +200,37 @@ class Verification {
     if (this.next > size) this.find(size + 1, "tree", `and what follows is not in the tree of ${size} rows that the head signs`);
   }
 
+  compareScope() {
+    const { scope, session, leaves } = this.page;
+    const isWhole = scope === "session" ? typeof session === "string" && FORMS.session.test(session) && leaves.length === 0 : session === null;
+    if (!isWhole) this.find(null, "scope", `the page's data is not that of a ${scope}`);
+  }
+
+  // What the page calls itself, in its title, its heading and its first part, against what was verified.
+  compareNames() {
+    if (this.head === null) return;
+    const { scope, session, names, about, rows } = this.page;
+    const origin = escaped(this.keys.origin);
+    const name = scope === "session" ? escaped(String(session)) : origin;
+    if (names.some((each) => each !== `safeloop report of ${scope} ${name}`)) {
+      this.find(null, "name", `the page calls itself another than ${scope} ${name}`);
+    }
+    const first = scope === "session" ? `Session${name}` : "";
+    const stated = `${first}Ledger${origin}Rows${rows.length.toLocaleString("en-US")}Made`;
+    if (!about.startsWith(stated) || !MADE.test(about.slice(stated.length))) {
+      this.find(null, "name", "what the page states about itself is not what was verified");
+    }
+  }
+
   // The text against the digest beside it, and against what the attestations among the rows are about.
   async compareFrame() {
+    if (this.page.frame === null) {
+      this.find(null, "frame", "the page has no frame that can be read");
+      return;
+    }
     const digest = toHex(await sha256(utf8.encode(this.page.frame.text)));
-    const attested = this.attested.filter((each) => each.frame === digest).map((each) => each.row);
-    this.aboutFrame = attested.length
-      ? `The attestation of row ${attested[0]} names the frame that is shown; who signed it is not judged here.`
-      : "No signed attestation on this page names the frame: it is as whoever made the page rendered it.";
+    const attested = this.attested.find((each) => each.frame === digest);
+    this.frameRow = attested ? attested.row : null;
     if (digest !== this.page.frame.stated) {
       this.find(null, "frame", `the frame's SHA-256 is ${digest}, and the page states another`);
     }
@@ -215,8 +247,18 @@ function revocationOfHead(log, size, revoked) {
   return size > bound ? `the head of ${size} rows is signed by a log key that was revoked for more than ${bound}` : "";
 }
 
+function readNote(bytes) {
+  if (bytes === null) throw new NoteError("the page has no head that can be read");
+  try {
+    return strictUtf8.decode(bytes);
+  } catch {
+    throw new NoteError("the head is not UTF-8");
+  }
+}
+
 function misshown(stored, body) {
+  if (!stored.isWhole) return fault("shown", "is not as safeloop report writes it: something was hidden, added, left out or altered");
   const cells = cellsOf(stored.index, body);
-  const at = cells.findIndex((cell, place) => unescaped(stored.cells[place] || "") !== cell);
+  const at = cells.findIndex((cell, place) => stored.cells[place] !== escaped(cell));
   return at < 0 ? null : fault("shown", `the page shows “${stored.cells[at] || ""}” where the row's bytes say “${cells[at]}”`);
 }
