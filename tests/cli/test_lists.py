@@ -21,7 +21,7 @@ NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
      (timedelta(days=1), "1 d"), (timedelta(days=400), "400 d")],
 )  # fmt: skip
 def test_an_age_is_said_in_its_largest_unit_and_never_too_old(passed: timedelta, said: str) -> None:
-    assert age(NOW - passed, NOW) == said
+    assert age(passed) == said
 
 
 def test_numbers_are_read_as_people_read_them() -> None:

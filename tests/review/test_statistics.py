@@ -308,12 +308,12 @@ def test_memory_grows_by_eight_bytes_for_a_telling_row_and_less_than_a_hundred_f
     tmp_path: Path,
 ) -> None:
     peaks: dict[int, tuple[int, int]] = {}
-    for sessions in (300, 600):
+    for sessions in (100, 200):
         built = build(tmp_path, 20 * sessions)
         plain = peak_of(built.path, sessions)
         attested_at_once(built)
         peaks[sessions] = (plain, peak_of(built.path, sessions))
-    grown, grown_attested = ((more - less) / 300 for less, more in zip(peaks[300], peaks[600], strict=True))
+    grown, grown_attested = ((more - less) / 100 for less, more in zip(peaks[100], peaks[200], strict=True))
     assert grown < 2 * 8 * 1.5, f"{grown:.0f} bytes a session, with two telling rows and room to grow"
     assert grown_attested < 100, f"{grown_attested:.0f} bytes an attested session"
 

@@ -198,7 +198,7 @@ def test_the_verdict_names_what_it_is_about_whose_keys_counted_and_what_it_does_
     origin = vkey(made).partition("+")[0]
     assert seen.title == "Verified under the log key that you pasted: the rows, not the frame"
     assert seen.text.startswith(f"Session {made.sessions[0]} of ledger {origin}, 12 rows of the 24 that its head signs.")
-    assert "Not covered: what came later" in seen.text and "You pasted no revocation" in seen.text
+    assert "Not covered: the glance, what came later" in seen.text and "You pasted no revocation" in seen.text
     reader.open(made.ledger)
     writers = (made.trust.path / "writers").read_text()
     seen = reader.paste(writers)

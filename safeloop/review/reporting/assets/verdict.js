@@ -6,7 +6,7 @@ const NO_ROOT =
 
 const LIMITS = {
   session:
-    "Other sessions, and whether a later row of this one exists, are not judged here. Not covered: what came later, turns, charts " +
+    "Other sessions, and whether a later row of this one exists, are not judged here. Not covered: the glance, what came later, turns, charts " +
     "and tables, and the time when the page was made. They are the words of whoever made the page.",
   ledger:
     "Whether the loop kept its word is not judged here. Not covered: what an audit is said to have found, figures, charts and " +
