@@ -282,6 +282,8 @@ def test_four_characters_may_be_mistyped_twice_and_no_more(desk: Program) -> Non
             terminal.type("zzzz")
         assert terminal.wait() == 12
     assert "those are not the last four characters of the hash; nothing was signed" in terminal.seen
+    again = f"hint: safeloop attest {desk.rows()[0]['session']} --as alice@example.org --key alice"
+    assert again in " ".join(terminal.seen.split()), "and the command that asks again"
     with attest(desk, "alice") as terminal:
         terminal.expect("leave? ")
         terminal.type("accept")

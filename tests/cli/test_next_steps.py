@@ -69,18 +69,6 @@ def test_leaving_the_decision_names_a_command(desk: Program, key: str) -> None:
     assert hint(terminal.seen).startswith("safeloop inbox"), terminal.seen
 
 
-def test_three_wrong_fours_name_the_command_that_asks_again(desk: Program) -> None:
-    with attest(desk, "alice") as terminal:
-        terminal.expect("leave? ")
-        terminal.type("accept")
-        for _ in range(3):
-            terminal.expect(": ")
-            terminal.type("zzzz")
-        assert terminal.wait() == 12
-    session = desk.rows()[0]["session"]
-    assert hint(terminal.seen) == f"safeloop attest {session} --as {ALICE} --key alice"
-
-
 def test_the_operators_key_as_a_reviewers_leads_to_a_key_of_their_own(desk: Program) -> None:
     refused = desk("trust", "add-reviewer", BOB, str(own_key(desk)))
     assert refused.code == 14 and "never counts as a reviewer's" in refused.err
