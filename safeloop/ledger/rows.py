@@ -6,10 +6,11 @@ Pure: bytes in, values out. A row is judged on its stored bytes first and parsed
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache, partial
+from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jiter  # the SDK brings it; twice as fast as what Python brings
@@ -27,6 +28,8 @@ NO_ROW = "0" * 64  # `prev` of a session's first row
 LEDGER_SESSION = "ledger"  # rows about the ledger as a whole
 _ATOMS = frozenset({str, int, bool, type(None)})
 RESERVED_SESSIONS = frozenset({"latest", LEDGER_SESSION})
+
+_new = tuple.__new__  # without the call between that names the fields
 
 _parse_own = partial(jiter.from_json, cache_mode="keys")  # lenient: for bytes only that were made or judged here
 _KEYS = frozenset({"at", "data", "kind", "ledger", "n", "prev", "session", "v", "writer"})
@@ -123,6 +126,14 @@ def sealed_row(idx: int, body: bytes, signature: bytes, leaf: bytes | None = Non
     return _row(idx, body, signature, _parse_own(body), leaf)
 
 
+def sealed_rows(
+    first: int, bodies: Iterable[bytes], signatures: Iterable[bytes], leaves: Iterable[bytes]
+) -> list[Row]:
+    """Return the rows at positions that follow each other, as `sealed_row` does one."""
+    stored = zip(count(first), bodies, signatures, map(_parse_own, bodies), leaves)
+    return [_row(idx, body, signature, value, leaf) for idx, body, signature, value, leaf in stored]
+
+
 def own(draft: Draft) -> Draft:
     """Return a draft of values that nobody else holds: it cannot change between its check, its bytes and its row."""
     data = _own(dict(draft.data), 2)  # a body is level 1 itself
@@ -201,10 +212,10 @@ def check_envelope(value: Any) -> None:
 
 
 def _row(idx: int, body: bytes, signature: bytes, value: dict[str, Any], leaf: bytes | None = None) -> Row:
-    return Row(
+    return _new(Row, (
         idx, body, signature, value["at"], value["data"], value["kind"], value["ledger"], value["n"], value["prev"],
         value["session"], value["writer"], (leaf or seal.leaf(body, signature)).hex(),
-    )
+    ))  # fmt: skip
 
 
 # Rows say the same of themselves again and again, but for time and place.

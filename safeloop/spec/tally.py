@@ -1,4 +1,7 @@
-"""A session's charges, added up row by row: one sum for the breaker before a call and for the audit years later."""
+"""A session's charges, added up row by row: what the breaker asks before every call.
+
+The audit adds them up by itself, from rows whose form it has checked: the two must agree.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,11 @@ from safeloop.spec.dry_run import is_not_run
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_TOKENS = {"intent": "reserved_tokens", "attempt": "charged_tokens", "turn": "token_delta"}
-"""The kinds that carry charges, and the key of each one's tokens."""
-
-_MICROUSD = {"intent": "reserved_microusd", "attempt": "charged_microusd", "turn": "cost_microusd"}
+_CHARGES = {
+    "intent": ("reserved_tokens", "reserved_microusd"), "attempt": ("charged_tokens", "charged_microusd"),
+    "turn": ("token_delta", "cost_microusd"),
+}  # fmt: skip
+"""The kinds that carry charges, and the keys of each one's tokens and micro-dollars."""
 
 BUSY = (429, 503, 529)
 """Statuses of attempts that count neither as an error nor as an end of errors."""
@@ -35,6 +39,32 @@ class SessionRow(Protocol):
         """The row's data."""
 
 
+class Turns:
+    """Turns that were asked for, each counted once; small where they are numbered without gaps from 1."""
+
+    __slots__ = ("_beyond", "_first")
+
+    def __init__(self) -> None:
+        self._first = 0  # turns 1 to this
+        self._beyond: set[int] = set()  # and these
+
+    def __len__(self) -> int:
+        return self._first + len(self._beyond)
+
+    def add(self, turn: int) -> bool:
+        """Count a turn; say whether it is a new one."""
+        if turn == self._first + 1 and not self._beyond:
+            self._first = turn
+            return True
+        if 1 <= turn <= self._first or turn in self._beyond:
+            return False
+        self._beyond.add(turn)
+        while self._first + 1 in self._beyond:
+            self._first += 1
+            self._beyond.remove(self._first)
+        return True
+
+
 class Tally:
     """What one session was charged so far, from its rows in order and from nothing else.
 
@@ -50,8 +80,8 @@ class Tally:
     """
 
     __slots__ = (
-        "_beyond", "_errors", "_failed", "_first", "_held", "_is_answering", "_open_calls", "_passed", "_tokens",
-        "_tools", "_unreadable", "elapsed_ms", "microusd", "replies", "unpriced",
+        "_asked", "_errors", "_failed", "_held", "_is_answering", "_open_calls", "_passed", "_tokens", "_tools",
+        "_unreadable", "elapsed_ms", "microusd", "replies", "unpriced",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -61,8 +91,7 @@ class Tally:
         self._open_calls: set[tuple[Any, Any]] = set()
         self._tokens = 0
         self._held: dict[int, tuple[int, int | None]] = {}
-        self._first = 0  # turns 1 to this were asked for
-        self._beyond: set[int] = set()  # and these
+        self._asked = Turns()
         self._unreadable = 0
 
     @property
@@ -73,7 +102,7 @@ class Tally:
     @property
     def turns(self) -> int:
         """Turns that were asked for, answered or not."""
-        return self._first + len(self._beyond) + self._unreadable
+        return len(self._asked) + self._unreadable
 
     @property
     def tool_calls(self) -> int:
@@ -99,26 +128,33 @@ class Tally:
 
     def add(self, row: SessionRow) -> None:
         """Take in the session's next row; most kinds cost nothing."""
-        elapsed_ms = row.data.get("elapsed_ms")
+        kind, data = row.kind, row.data
+        elapsed_ms = data.get("elapsed_ms")
         if type(elapsed_ms) is int and elapsed_ms > self.elapsed_ms:
             self.elapsed_ms = elapsed_ms
-        key = _TOKENS.get(row.kind)
-        if key is None:
+        figures = _CHARGES.get(kind)
+        if figures is None:
             self._act(row)
             return
-        tokens, price = count_or_none(row.data.get(key)), count_or_none(row.data.get(_MICROUSD[row.kind]))
-        if row.kind == "intent":
+        tokens, price = count_or_none(data.get(figures[0])), count_or_none(data.get(figures[1]))
+        if kind == "intent":
             self._release(row.n)
             self._end_batch()
-            held = LARGEST if tokens is None else tokens
-            self._held[row.n] = (held, price)
-            self._charge(held, price)
+            tokens = LARGEST if tokens is None else tokens
+            self._held[row.n] = (tokens, price)
         else:
-            settled = count_or_none(row.data.get("intent"))
+            settled = count_or_none(data.get("intent"))
             reserved = 0 if settled is None else self._release(settled)
-            self._charge(reserved if tokens is None else tokens, price)
+            tokens = reserved if tokens is None else tokens
             self._answer(row)
-        self._ask(count_or_none(row.data.get("turn")))
+        self._tokens += tokens
+        self.microusd += price or 0
+        self.unpriced += price is None
+        turn = count_or_none(data.get("turn"))
+        if turn is None:
+            self._unreadable += 1
+        else:
+            self._asked.add(turn)
 
     def _answer(self, row: SessionRow) -> None:
         """Take in what came of an attempt."""
@@ -150,30 +186,15 @@ class Tally:
             self._errors, self._is_answering = self.errors, False
         self._failed = self._passed = 0
 
-    def _charge(self, tokens: int, price: int | None) -> None:
-        self._tokens += tokens
-        self.microusd += price or 0
-        self.unpriced += price is None
-
     def _release(self, n: int) -> int:
         """End a reservation, and return its tokens; 0 where there is none."""
-        tokens, price = self._held.pop(n, (0, 0))
+        if n not in self._held:
+            return 0
+        tokens, price = self._held.pop(n)
         self._tokens -= tokens
         self.microusd -= price or 0
         self.unpriced -= price is None
         return tokens
-
-    def _ask(self, turn: int | None) -> None:
-        """Count a turn once, in a space that does not grow where turns are numbered without gaps from 1."""
-        if turn is None:
-            self._unreadable += 1
-        elif turn == self._first + 1 and not self._beyond:
-            self._first = turn
-        elif not 1 <= turn <= self._first:
-            self._beyond.add(turn)
-            while self._first + 1 in self._beyond:
-                self._first += 1
-                self._beyond.remove(self._first)
 
 
 def _status(data: Mapping[str, Any]) -> object:

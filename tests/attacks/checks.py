@@ -166,7 +166,8 @@ OF_THE_WORD = (
     Check("ceilings as promised", f"{WORD}.word.loosened", nothing,
           "a session is opened under looser ceilings than were promised"),
     Check("nothing beyond a ceiling", f"{WORD}.word.crossed", nothing, "a request is granted beyond the ceiling"),
-    Check("no more than was reserved", f"{WORD}.intents.reserve", nothing, "a request asks for more than was wanted"),
+    *(Check("no more than was reserved", f"{WORD}.intents.{each}", nothing, "a request asks for more than was wanted")
+      for each in ("reserve", "_beyond_limits")),
     Check("an intent before each reply", f"{WORD}.intents.settle", nothing, "a reply had no intent before it"),
     Check("what was used is charged", f"{WORD}.intents._undercharged", nothing, "a reply is charged less than it used"),
     Check("sums", f"{WORD}.closing.close", nothing, "a close row adds up otherwise than its session"),
@@ -195,7 +196,8 @@ OF_THE_WORD = (
     Check("an overrun is called one", f"{WORD}.intents._undercharged", nothing, "an overrun is passed over in silence"),
     Check("a reply has a price", f"{WORD}.intents._undercharged", nothing,
           "replies without a price give back what was reserved for them"),
-    Check("time", f"{WORD}.intents._time_and_errors", nothing, "a request is granted when the time is over"),
+    *(Check("time", f"{WORD}.intents.{each}", nothing, "a request is granted when the time is over")
+      for each in ("_time_and_errors", "_beyond_time_and_errors")),
     Check("time that runs on", f"{WORD}.intents._time_and_errors", nothing,
           "the clock is set back under a ceiling on time"),
     Check("errors", f"{WORD}.intents._time_and_errors", nothing, "a request is granted after too many errors"),
@@ -220,7 +222,7 @@ OF_THE_WORD = (
         "a child is opened under a parent that never was", "a session is its own parent",
         "two sessions are each others parents", "a child is opened under a parent that has only promised",
     )),
-    *(asked("what an ancestor has left", Rule.PARENT, f"{WORD}.word.Word._intent", attack) for attack in (
+    *(asked("what an ancestor has left", Rule.PARENT, f"{WORD}.word.Word._shared", attack) for attack in (
         "a child costs what its parent could not pay", "a child takes the turn that its parent has not left",
         "a grandchild spends what its grandparent could not",
         "a child without a price spends for a parent with a ceiling on cost",
@@ -230,8 +232,8 @@ OF_THE_WORD = (
         "sessions cost more than the day allows", "every day is fine and the month is not",
         "limits are raised afterwards by a row that is backdated", "limits are raised in the name of a session",
     )),
-    asked("ceilings of ancestors", Rule.PARENT, f"{WORD}.word.Word._intent", "a child spends what its parent could not"),
-    asked("windows", Rule.WINDOW, f"{WORD}.word.Word._intent", "a second session spends what the hour has not left"),
+    asked("ceilings of ancestors", Rule.PARENT, f"{WORD}.word.Word._shared", "a child spends what its parent could not"),
+    asked("windows", Rule.WINDOW, f"{WORD}.word.Word._shared", "a second session spends what the hour has not left"),
     Check("windows of spend", f"{WORD}.windows.Windows.crossed", nothing, "a clock set back does not empty the hour"),
     Check("windows of sessions", f"{WORD}.windows.Windows.open_session", nothing,
           "one more session is opened than the day allows"),

@@ -51,7 +51,7 @@ def objecting() -> Iterator[tuple[str, str]]:
 
 def _objects(function: ast.FunctionDef) -> bool:
     calls = (node.func for node in ast.walk(function) if isinstance(node, ast.Call))
-    return ast.unparse(function.returns or ast.Constant("")) == "Iterator[str]" or any(
+    return ast.unparse(function.returns or ast.Constant("")) in ("Iterable[str]", "Iterator[str]") or any(
         isinstance(called, ast.Name) and called.id == "about" for called in calls
     )
 

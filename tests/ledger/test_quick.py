@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
+from itertools import product
 from typing import Any
 
 import pytest
@@ -89,6 +91,26 @@ def test_what_the_strict_way_refuses_is_not_plain(change: dict[str, Any]) -> Non
         row = parse_row(0, body, SIGNATURE)
         check_data(row.kind, row.data)
     assert plain_claims(body, SIGNATURE) is None
+
+
+@pytest.mark.parametrize("year", [0, 1, 4, 1900, 2000, 2026, 2028, 9999])
+def test_exactly_the_days_that_exist_are_plain_but_for_one_in_four_hundred_years(year: int) -> None:
+    for month, day in product(range(14), range(33)):
+        at = f"{year:04}-{month:02}-{day:02}T07:27:00.123456Z"
+        try:
+            datetime.fromisoformat(at)
+        except ValueError:
+            exists = False
+        else:
+            exists = (year, month, day) != (2000, 2, 29)
+        body = encode(BODY | {"at": at})
+        assert (plain_claims(body, SIGNATURE) is not None) == exists, at
+
+
+@pytest.mark.parametrize("hour", ["00:00:00", "23:59:59", "24:00:00", "23:60:00", "23:59:60", "29:00:00"])
+def test_exactly_the_times_of_day_that_exist_are_plain(hour: str) -> None:
+    is_plain = plain_claims(encode(BODY | {"at": f"2026-11-21T{hour}.000000Z"}), SIGNATURE) is not None
+    assert is_plain == (hour in ("00:00:00", "23:59:59"))
 
 
 def test_what_is_no_row_at_all_is_not_plain() -> None:

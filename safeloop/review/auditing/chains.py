@@ -12,7 +12,8 @@ from __future__ import annotations
 import re
 import struct
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
@@ -24,6 +25,9 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
 SessionKey = bytes | str
 """A session as it is remembered, where there may be millions."""
+
+TELLING = ("open", "spec")
+"""Kinds that say more of a session than that it goes on."""
 
 _OPENED = 1  # it has an `open` row
 _PROMISE = 2  # it has `spec` rows and nothing else
@@ -54,6 +58,15 @@ class Link(Protocol):
     @property
     def leaf(self) -> str:
         """Its own leaf."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """Rows of one session, each following the one before; `is_promise` if all are `spec` rows."""
+
+    first: Row
+    last: Row
+    is_promise: bool
 
 
 class Chains:
@@ -95,16 +108,36 @@ class Chains:
         self._sessions[key] = _RECORD.pack(size, leaf, marks)
         return words
 
+    def follow_all(self, rows: Iterable[Row]) -> bool:
+        """Add rows in whose order there is no doubt, all in place; False, and none is added, if one must be looked at.
+
+        Each session among them is looked up once, however many of its rows there are.
+        """
+        runs = _runs(rows)
+        if not all(self.follows(run.first.session, run.first.n, bytes.fromhex(run.first.prev)) for run in runs):
+            return False
+        for run in runs:
+            last = run.last
+            self.advance(last.session, last.n, bytes.fromhex(last.leaf), is_promise=run.is_promise)
+        return bool(runs)
+
     def follows(self, session: str, n: int, prev: bytes) -> bool:
         """Say whether a row would follow its session's rows without any doubt."""
         record = self._sessions.get(session_key(session), _NEW)
         return record.startswith(_RECORD.pack(n, prev, 0)[:-1])
 
-    def advance(self, session: str, n: int, leaf: bytes) -> None:
-        """Take in that a session has gone on, each row after the other, to a row with this `n` and this leaf."""
+    def advance(self, session: str, n: int, leaf: bytes, *, is_promise: bool = True) -> None:
+        """Take in that a session has gone on, each row after the other, to a row with this `n` and this leaf.
+
+        Args:
+            session: Its id.
+            n: Of the last row.
+            leaf: Of the last row.
+            is_promise: All of these rows are `spec` rows, or it is not asked for promises.
+        """
         key = session_key(session)
         marks = _RECORD.unpack(self._sessions.get(key, _NEW))[2]
-        self._sessions[key] = _RECORD.pack(n + 1, leaf, marks)
+        self._sessions[key] = _RECORD.pack(n + 1, leaf, marks if is_promise else marks & ~_PROMISE)
 
     def _breach(self, row: Link, prev: bytes, size: int) -> str:
         if row.n >= size and (prev in self._lost or row.n - 1 in self._damaged.get(row.session, ())):
@@ -119,7 +152,7 @@ class Chains:
         Args:
             row: One that `follow` was given, and whose data has the form of its kind.
         """
-        if row.kind not in ("spec", "open"):
+        if row.kind not in TELLING:
             return ""
         key = session_key(row.session)
         size, leaf, marks = _RECORD.unpack(self._sessions[key])
@@ -149,6 +182,21 @@ class Chains:
     def promises(self) -> int:
         """Return how many sessions are specified and have not run."""
         return sum(bool(record[-1] & _PROMISE) for record in self._sessions.values())
+
+
+def _runs(rows: Iterable[Row]) -> Collection[_Run]:
+    """Return the rows as runs, one for each session; none if any of them does not follow the one before it."""
+    runs: dict[str, _Run] = {}
+    for row in rows:
+        run = runs.get(row.session)
+        if run is None:
+            runs[row.session] = _Run(row, row, row.kind == "spec")
+        elif row.n == run.last.n + 1 and row.prev == run.last.leaf:
+            run.last = row
+            run.is_promise = run.is_promise and row.kind == "spec"
+        else:
+            return ()
+    return runs.values()
 
 
 @lru_cache(maxsize=1_024)

@@ -42,8 +42,9 @@ class _Recount:
 
     def charge(self, hour: str, tokens: int, microusd: int, sessions: int) -> None:
         """Add to an hour."""
-        self.newest = max(self.newest, hour)
-        before = self.hours.get(hour, (0, 0, 0))
+        before = self.hours.get(hour)
+        if before is None:
+            self.newest, before = max(self.newest, hour), (0, 0, 0)
         self.hours[hour] = before[0] + tokens, before[1] + microusd, before[2] + sessions
 
     def hold(self, held: Held) -> None:
@@ -59,7 +60,8 @@ class _Recount:
     def found(self, session: str, n: int) -> Held | None:
         """Return what is kept of an intent, by its place or by that of its attempt in doubt."""
         place = (session, n)
-        return self.held.get(place) or self.held.get(self._doubts.get(place, place))
+        held = self.held.get(place)
+        return self.held.get(self._doubts.get(place, place)) if held is None and self._doubts else held
 
     def release(self, held: Held) -> None:
         """Keep it no longer."""

@@ -8,7 +8,7 @@ is remembered until the end, because the row that erased it comes later: memory 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -20,10 +20,13 @@ from safeloop.ledger.kinds import check_data, committed_in, digest
 from safeloop.ledger.quick import Claim, commitments_in, is_plain_request
 from safeloop.ledger.reader import LedgerReader
 from safeloop.review.auditing.findings import Finding, Rule, counted, finding
-from safeloop.review.auditing.promised import digest_fault, digested, list_fault
+from safeloop.review.auditing.promised import DIGESTS, digest_fault, digested, list_fault
 
 _REMEMBERED = 2_048
 _MOST_BYTES = 65_536  # of content that is read with others
+
+_MORE = frozenset({*MANIFESTS, *DIGESTS})
+"""Kinds whose content must be more than whole; a signature in a row is checked with it."""
 
 _Key = Claim | tuple[Claim, int | None]
 """Content that is whole, or a manifest, with the number of its entries, of which everything was looked at."""
@@ -55,51 +58,52 @@ class ContentCheck:
         self._faulty: set[str] = set()
         self._unreadable = False
 
-    def look_ahead(self, rows: Collection[Row]) -> None:
+    def look_ahead(self, rows: Sequence[Row]) -> None:
         """Read what the next rows commit to, and what is listed in what they commit to, as far as it is whole.
 
         Args:
             rows: Of known kinds and of their forms.
         """
         self._lists, self._settled, digests = {}, set(), dict[Claim, str]()
-        claimed = [(row, _claims(row)) for row in rows]
-        stated = {row.idx: keys for row, _ in claimed if (keys := digested(row)) is not None}
-        summed = {_claim(row.data[stated[row.idx][0]]) for row, _ in claimed if row.idx in stated}
+        claims = list(map(_claims, rows))
+        summed = {_claim(row.data[keys[0]]) for row in rows if row.kind in DIGESTS and (keys := digested(row))}
+        wanted = self._not_remembered(chain.from_iterable(claims))
         try:
-            for claim, data in self._read_together(claim for _, claims in claimed for claim in claims):
+            for claim, data in self._read_together(wanted):
                 if data.startswith(b"["):
                     self._lists[claim] = data
                 if claim in summed:
                     digests[claim] = hashlib.sha256(data).hexdigest()
             listed = {claim: commitments_in(data) for claim, data in self._lists.items()}
-            for _ in self._read_together(chain.from_iterable(listed.values())):
+            for _ in self._read_together(self._not_remembered(chain.from_iterable(listed.values()))):
                 pass
         except LedgerLocked:
             raise
         except (LedgerError, ValueError):  # a list that is none, or a file that cannot be read
             return  # whoever reads it by itself meets it again, and knows the row
-        for claim, claims in listed.items():
-            if is_plain_request(self._lists[claim]) and all(map(self._is_remembered, claims)):
+        for claim, entries in listed.items():
+            if is_plain_request(self._lists[claim]) and all(map(self._is_remembered, entries)):
                 self._remember((claim, None))
+        lacking = {claim for claim in wanted if not self._is_remembered(claim)}
         self._settled = {
-            row.idx for row, claims in claimed
-            if not claims or self._is_settled(row, claims, stated.get(row.idx), digests)
+            row.idx for row, claimed in zip(rows, claims, strict=True)
+            if lacking.isdisjoint(claimed) and (row.kind not in _MORE or self._is_more(row, digests))
         }
 
     def add(self, row: Row) -> Iterable[Finding]:
         """Check what a row of a known kind and of its form commits to; what is only missing is told at the end."""
         return () if row.idx in self._settled else self._check(row)
 
-    def _is_settled(
-        self, row: Row, claims: list[Claim], keys: tuple[str, str] | None, digests: Mapping[Claim, str]
-    ) -> bool:
-        """Say whether all that a row commits to is known to be whole, and what it should be."""
-        for claim in claims:
-            if not self._is_remembered(claim):
-                return False
+    def unsettled(self, rows: Iterable[Row]) -> list[Row]:
+        """Return those of the next rows of which there may be something to say."""
+        return [row for row in rows if row.idx not in self._settled]
+
+    def _is_more(self, row: Row, digests: Mapping[Claim, str]) -> bool:
+        """Say whether what a row commits to, which is whole, is also known to be what it should be besides."""
         if row.kind in MANIFESTS:
             name, count = MANIFESTS[row.kind]
             return self._is_remembered((_claim(row.data[name]), None if count is None else row.data[count]))
+        keys = digested(row)
         return keys is None or digests.get(_claim(row.data[keys[0]])) == row.data[keys[1]]
 
     def _check(self, row: Row) -> Iterator[Finding]:
@@ -173,9 +177,11 @@ class ContentCheck:
             gaps.append(finding(Rule.ERASED, words, row=eraser, session=first.session))
         return tuple(gaps)
 
-    def _read_together(self, claims: Iterable[Claim]) -> Iterator[tuple[Claim, bytes]]:
-        """Remember what is whole of these, and yield it if it was not remembered yet."""
-        wanted = [claim for claim in dict.fromkeys(claims) if not self._is_remembered(claim)]
+    def _not_remembered(self, claims: Iterable[Claim]) -> list[Claim]:
+        return [claim for claim in dict.fromkeys(claims) if not self._is_remembered(claim)]
+
+    def _read_together(self, wanted: list[Claim]) -> Iterator[tuple[Claim, bytes]]:
+        """Yield what is whole of these, and remember it."""
         for number, data in self._reader.whole_contents(map(_commitment, wanted), _MOST_BYTES):
             self._remember(wanted[number])
             yield wanted[number], data
@@ -264,7 +270,7 @@ class ContentCheck:
 
 
 def _claims(row: Row) -> list[Claim]:
-    return [_claim(each) for each in committed_in(row.kind, row.data)]
+    return [(each["bytes"], each["salted_sha256"], each["type"]) for each in committed_in(row.kind, row.data)]
 
 
 def _claim(commitment: Mapping[str, Any]) -> Claim:

@@ -6,7 +6,7 @@ and their company can tell. Whether the loop kept its word is asked here too: fr
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from safeloop.ledger import Row
@@ -15,7 +15,7 @@ from safeloop.ledger.reader import LedgerReader
 from safeloop.ledger.trust import Trust
 from safeloop.review.attesting.claims import is_by_pinned_reviewer, misstatement
 from safeloop.review.auditing.anchors import Head
-from safeloop.review.auditing.chains import Chains
+from safeloop.review.auditing.chains import TELLING, Chains
 from safeloop.review.auditing.charges import ChargeCheck
 from safeloop.review.auditing.contents import ContentCheck
 from safeloop.review.auditing.findings import Finding, Rule, about, counted, finding
@@ -67,7 +67,7 @@ class Examination:
         """Take note of leaves that are stored and whose rows are not where they should be, examined or not."""
         self._chains.lose(leaves)
 
-    def look_ahead(self, rows: Collection[Row]) -> None:
+    def look_ahead(self, rows: Sequence[Row]) -> None:
         """Prepare for the next rows, those of which their own bytes gave nothing to say."""
         self._contents.look_ahead(rows)
 
@@ -99,6 +99,29 @@ class Examination:
         else:
             self.origin = row.ledger
             self._examine_in_session(row, is_own=place.is_own, form=form)
+
+    def accept_all(self, rows: Sequence[Row]) -> bool:
+        """Take in the next rows, all in place and none with a form to accuse; False if each must be accepted by itself.
+
+        What is said of them is what `accept` says; a step for all rows keeps each step's code at hand.
+        """
+        if {row.ledger for row in rows} != {self.origin} or not self._chains.follow_all(rows):
+            return False
+        self._contents.look_ahead(rows)
+        self.findings += self._keyring.follow_all(rows)
+        for row in rows:
+            if row.kind in TELLING and (words := self._chains.tell(row)):
+                self.findings.append(about(row, Rule.OPEN, words))
+        for row in self._contents.unsettled(rows):
+            self.findings += self._contents.add(row)
+        for row in rows:
+            if row.kind == "attestation":
+                self._examine_attestation(row)
+        for row in rows:
+            self.findings += self._word.follow(row)
+        for row in rows:
+            self._charges.follow(row)
+        return True
 
     def overhear(self, testimony: Testimony) -> None:
         """Take in a row of another session that may take something away: content that is gone, a key's trust.
@@ -188,18 +211,17 @@ class Examination:
         if words:
             links.append(about(row, Rule.OPEN, words))
         if row.idx >= self._since:
-            self._examine_claims(row)
+            self.findings += self._contents.add(row)
+            if row.kind == "attestation":
+                self._examine_attestation(row)
         elif row.kind == "erase":
             self.findings += self._contents.erased_by(row)
         if is_own:  # a row that is passed over here is missed there, and its session is not judged by what is left
             self.findings += self._word.follow(row)
             self._charges.follow(row)
 
-    def _examine_claims(self, row: Row) -> None:
-        """Compare a row with what it commits to, and with what somebody signed in it."""
-        self.findings += self._contents.add(row)
-        if row.kind != "attestation":
-            return
+    def _examine_attestation(self, row: Row) -> None:
+        """Compare a row with what somebody signed in it."""
         words = misstatement(row)
         if words:
             self.findings.append(about(row, Rule.ATTESTATION, words))

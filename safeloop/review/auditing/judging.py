@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from safeloop.ledger.quick import plain_claims
+from safeloop.ledger.seal import pae, sealed_leaf
 from safeloop.ledger.trust import Trust
 from safeloop.review.auditing.blocks import Block, subtree
-from safeloop.review.auditing.testimony import Testimony, claims_of, doubts, leaf_of, message_of, replayed
+from safeloop.review.auditing.testimony import Testimony, as_bytes, doubts, is_signed, replayed
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +51,30 @@ class Judge:
 
     def __call__(self, block: Block) -> Judged:
         """Judge every row that is asked for."""
-        bodies, signatures = block.bodies, block.signatures
-        messages = list(map(message_of, bodies))
-        leaves = list(map(leaf_of, messages, signatures))
+        bodies, signatures = as_bytes(block.bodies), as_bytes(block.signatures)
+        messages = list(map(pae, bodies))  # a step for all rows: then each step's code stays at hand
+        leaves = list(map(sealed_leaf, messages, signatures))
         places = range(len(bodies))
-        asked = None if self.session is None else tuple(at for at in places if self._is_asked_for(bodies[at]))
-        claims = list(map(claims_of, bodies, signatures))  # a step for all rows: then each step's code stays at hand
+        asked = None if self.session is None else tuple(at for at in places if self._is_asked_for(block.bodies[at]))
+        claims = list(map(plain_claims, bodies, signatures))
+        first, since, trust, origin = block.first, self.since, self.trust, self.origin
+        unclear = [
+            at for at in (places if asked is None else asked)
+            if (claim := claims[at]) is None
+            or not (first + at < since or is_signed(first + at, claim, signatures[at], messages[at], trust, origin))
+        ]
         found = {}
-        for at in places if asked is None else asked:
-            doubt = self._judge(block.first + at, bodies[at], signatures[at], messages[at], claims[at])
+        for at in unclear:
+            doubt = self._judge(first + at, block.bodies[at], block.signatures[at])
             if doubt is not None:
                 found[at] = doubt
         levels = subtree(leaves) if len(leaves) == self.size else (leaves,)
         return Judged(levels, found, asked)
 
-    def _judge(
-        self, idx: int, body: object, signature: object, message: bytes, claims: tuple[str, str] | None
-    ) -> Testimony | None:
+    def _judge(self, idx: int, body: object, signature: object) -> Testimony | None:
         if idx < self.since:
-            return replayed(idx, body, signature, claims)
-        return doubts(idx, body, signature, message, claims, self.trust, self.origin)
+            return replayed(idx, body, signature)
+        return doubts(idx, body, signature, self.trust, self.origin)
 
     def _is_asked_for(self, body: object) -> bool:
         """Whether a row may be the session's, or may say that content is gone or a key revoked.

@@ -6,7 +6,7 @@ gives any: a key that only a `rotate` row names is not trusted. It keeps one rec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from safeloop.errors import EncodingError, KeyUnusable, ProofError
@@ -74,6 +74,18 @@ class Keyring:
         if known.bound is None and known.replaced is None and row.kind != "key":
             return ()
         return self._judge(row, known)
+
+    def follow_all(self, rows: Sequence[Row]) -> Iterable[Finding]:
+        """Take in the next rows, as `follow` does one after the other."""
+        kinds, writers = {row.kind for row in rows}, {row.writer for row in rows}
+        if len(writers) == 1 and "key" not in kinds and self._is_quiet(rows[-1].writer):
+            return self.follow(rows[-1])  # what it says of their writer, each of them says
+        return [found for row in rows for found in self.follow(row)]
+
+    def _is_quiet(self, writer: str) -> bool:
+        """Whether nothing so far stands against what a writer signs."""
+        known = self._keys.get(writer)
+        return known is None or (known.bound is None and known.replaced is None)
 
     def _judge(self, row: Row, known: _Known) -> Iterator[Finding]:
         if known.bound is not None and row.idx >= known.bound:

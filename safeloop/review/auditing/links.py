@@ -15,10 +15,11 @@ from dataclasses import dataclass
 
 from safeloop.errors import EncodingError
 from safeloop.ledger.rows import UnknownVersion, parse_row
+from safeloop.ledger.seal import pae, sealed_leaf
 from safeloop.review.auditing.blocks import Block, subtree
 from safeloop.review.auditing.chains import Chains
 from safeloop.review.auditing.findings import Finding, Rule, counted, finding
-from safeloop.review.auditing.testimony import leaf_of, message_of
+from safeloop.review.auditing.testimony import as_bytes
 from safeloop.review.auditing.trees import IN_PLACE, Place, Run, Trees
 
 ROWS_PER_BLOCK = 2_048
@@ -94,7 +95,7 @@ class Linking:
 
     def __call__(self, block: Block) -> Linked:
         """Hash rows and the tree over them, and follow each session through the block."""
-        leaves = list(map(leaf_of, map(message_of, block.bodies), block.signatures))
+        leaves = list(map(sealed_leaf, map(pae, as_bytes(block.bodies)), as_bytes(block.signatures)))
         levels = subtree(leaves) if len(leaves) == self.size else (leaves,)
         return Linked(levels, _runs(block.bodies, leaves))
 

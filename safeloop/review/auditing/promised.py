@@ -10,7 +10,7 @@ from typing import Any
 from safeloop.ledger import Row
 from safeloop.ledger.kinds import commitment
 
-_DIGESTS = {"open": ("task", "input_hash"), "attestation": ("frame_text", "frame")}
+DIGESTS = {"open": ("task", "input_hash"), "attestation": ("frame_text", "frame")}
 _OF_FILES = frozenset({"close", "release"})
 _FILE = frozenset({"after", "before", "name"})
 
@@ -23,7 +23,7 @@ def digested(row: Row) -> tuple[str, str] | None:
     Args:
         row: Its data has the form of its kind.
     """
-    keys = _DIGESTS.get(row.kind)
+    keys = DIGESTS.get(row.kind)
     return None if keys is None or (row.kind == "attestation" and row.data["signature"] is None) else keys
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from operator import itemgetter
 
 from safeloop.errors import LedgerError
 
@@ -47,10 +48,11 @@ class StoredHashes:
             levels: Its hashes, from the leaves up to its root.
         """
         for level, hashes in enumerate(levels):
-            ahead, begin = self._read(level, len(hashes)), first >> level
-            if list(ahead)[: len(hashes)] != list(zip(range(begin, begin + len(hashes)), hashes, strict=True)):
+            begin, end = first >> level, (first >> level) + len(hashes)
+            entries = list(islice(self._read(level, len(hashes)), len(hashes)))
+            if entries != list(zip(range(begin, end), hashes, strict=True)):
                 return False
-            if any(type(index) is not int for index, _ in ahead):
+            if set(map(type, map(itemgetter(0), entries))) != {int}:  # a real that equals an integer is no place
                 return False
         for level, hashes in enumerate(levels):
             ahead = self._ahead[level]

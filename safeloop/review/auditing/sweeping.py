@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from safeloop.ledger import Row
-from safeloop.ledger.rows import sealed_row
+from safeloop.ledger.rows import sealed_row, sealed_rows
 from safeloop.review.auditing.blocks import Block
 from safeloop.review.auditing.examination import Examination
 from safeloop.review.auditing.findings import Finding
@@ -49,6 +49,11 @@ class RecordSweep:
         """
         leaves = judged.levels[0]
         is_placed = len(leaves) == self.work.size and trees.add_block(block.first, judged.levels)
+        if is_placed and judged.asked is None and not judged.doubts and block.first >= self.work.since:
+            plain = sealed_rows(block.first, block.bodies, block.signatures, leaves)
+            if self._examination.accept_all(plain):
+                self.rows += len(plain)
+                return plain
         asked = range(len(leaves)) if judged.asked is None else frozenset(judged.asked)
         # A row without doubts is one that its judge has read, and found to be as rows are.
         rows = {

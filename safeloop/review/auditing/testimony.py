@@ -5,13 +5,12 @@ Pure, and of one row only: an audit may judge rows in several processes and need
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from safeloop.errors import EncodingError
 from safeloop.ledger import Row, ed25519, seal
 from safeloop.ledger.kinds import KINDS, check_data
-from safeloop.ledger.quick import plain_claims
 from safeloop.ledger.rows import UnknownVersion, parse_row
 from safeloop.ledger.trust import Trust
 from safeloop.review.auditing.findings import Finding, Rule, finding
@@ -36,25 +35,32 @@ class Testimony:
     form: str = ""
 
 
-def message_of(body: object) -> bytes:
-    """Return what a signature of whatever is stored would cover; what is not bytes counts as none."""
-    return seal.pae(body if isinstance(body, bytes) else b"")
+def as_bytes(stored: Iterable[object]) -> list[bytes]:
+    """Return whatever is stored as bodies or signatures as bytes; what is none counts as empty."""
+    return [each if isinstance(each, bytes) else b"" for each in stored]
 
 
-def leaf_of(message: bytes, signature: object) -> bytes:
-    """Return the leaf of whatever is stored, from what its signature would cover."""
-    return seal.sealed_leaf(message, signature if isinstance(signature, bytes) else b"")
+def is_signed(
+    idx: int, claims: tuple[str, str], signature: bytes, message: bytes, trust: Trust, origin: str | None
+) -> bool:
+    """Say whether the writer that a row claims is pinned, signed it, and counts at its position.
+
+    Args:
+        idx: Its position.
+        claims: As `quick.plain_claims` returned them.
+        signature: What is stored as the signature.
+        message: What the signature would cover.
+        trust: The auditor's pins.
+        origin: As for `judge`.
+    """
+    ledger, writer = claims
+    signer = trust.writers.get(writer)
+    if signer is None or not ed25519.verify(signer.key.raw, signature, message):
+        return False
+    return not trust.revoked or not _revoked(idx, writer, trust, origin or ledger)
 
 
-def claims_of(body: object, signature: object) -> tuple[str, str] | None:
-    """Return the ledger and the writer that whatever is stored claims, where it is plainly a row; see `quick`."""
-    return plain_claims(body, signature) if isinstance(body, bytes) and isinstance(signature, bytes) else None
-
-
-def doubts(
-    idx: int, body: object, signature: Any, message: bytes, claims: tuple[str, str] | None, trust: Trust,
-    origin: str | None,
-) -> Testimony | None:
+def doubts(idx: int, body: object, signature: object, trust: Trust, origin: str | None) -> Testimony | None:
     """Judge one stored row by the pinned keys and by its kind; None if there is nothing to say of it.
 
     Then it is a row of a known kind, canonical and of its form, that a pinned writer signed.
@@ -63,27 +69,17 @@ def doubts(
         idx: Its position.
         body: What is stored as the body.
         signature: What is stored as the signature.
-        message: What the signature would cover.
-        claims: As `claims_of` returned them.
         trust: The auditor's pins.
         origin: As for `judge`.
     """
-    if claims is not None:
-        ledger, writer = claims
-        key = trust.writer(writer)
-        is_signed = key is not None and ed25519.verify(key.raw, signature, message)
-        if is_signed and not _revoked(idx, writer, trust, origin or ledger):
-            return None
     return _of_a_form(judge(idx, body, signature, trust, origin))
 
 
-def replayed(idx: int, body: object, signature: object, claims: tuple[str, str] | None) -> Testimony | None:
+def replayed(idx: int, body: object, signature: object) -> Testimony | None:
     """Read a row whose signature was checked in an earlier audit; None if there is nothing to say of it.
 
     It is not accused of anything: what is not a row has no `row`, and no more is said.
     """
-    if claims is not None:
-        return None
     if not isinstance(body, bytes) or not isinstance(signature, bytes):
         return Testimony(idx, None)
     try:

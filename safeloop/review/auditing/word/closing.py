@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from safeloop.ledger import Row
 from safeloop.review.auditing.findings import Finding, Rule, about
 from safeloop.review.auditing.word.states import PASSED, UNCHECKED, Governed
+from safeloop.spec.counts import LARGEST
 
 _COMPLETED, _UNMET, _BREACHED = "completed", "unmet", "breached"
 
@@ -26,10 +27,10 @@ def check_criterion(session: Governed, row: Row) -> Iterator[Finding]:
 
 def close(session: Governed, row: Row) -> Iterator[Finding]:
     """Hold a `close` row against its session."""
-    tally, data = session.account.tally, row.data
+    own, data = session.account.own, row.data
     sums = {
-        "turns": tally.replies, "total_tokens": tally.tokens,
-        "cost_microusd": None if tally.unpriced else tally.microusd,
+        "turns": own.replies, "total_tokens": min(own.tokens, LARGEST),
+        "cost_microusd": None if own.unpriced else own.microusd,
     }
     for name, value in sums.items():
         if data[name] != value:

@@ -2,44 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from safeloop.ledger import Row
 from safeloop.review.auditing.findings import Finding, Rule, about
-from safeloop.review.auditing.word.states import Governed, Pending
-from safeloop.spec import Reason, crossing
+from safeloop.review.auditing.word.scopes import Pending, charged
+from safeloop.review.auditing.word.states import Governed
+from safeloop.spec import Ceilings, Reason, crossing
 from safeloop.spec.tally import BUSY
 
 
-def reserve(session: Governed, row: Row, hour: str) -> Iterator[Finding]:
+def reserve(session: Governed, row: Row, hour: str) -> Iterable[Finding]:
     """Take in an intent: its number, its model, what it asks for, and the ceilings that only rows' order can tell."""
     data = row.data
-    turn, attempt = data["turn"], data["attempt"]
-    if session.unanswered.get(turn) != attempt - 1 and (turn, attempt) != (session.last_turn + 1, 1):
-        yield about(row, Rule.INTENT, f"asks for attempt {attempt} at turn {turn}, {_expected(session)}")
+    turn, attempt, reserved = data["turn"], data["attempt"], data["reserved_tokens"]
+    is_next = turn == session.last_turn + 1 and attempt == 1
+    found = []
+    if session.used_up:
+        found.append(about(row, Rule.CEILING, f"asks on after criterion {session.used_up} failed with no retry left"))
+    if not is_next and session.unanswered.get(turn) != attempt - 1:
+        found.append(about(row, Rule.INTENT, f"asks for attempt {attempt} at turn {turn}, {_expected(session)}"))
     if data["model"] != session.model:
-        yield about(row, Rule.INTENT, f"asks model {data['model']}, and the session was opened for {session.model}")
-    for limit in ("wanted_max_tokens", "reserved_tokens"):
-        if data["max_tokens"] > data[limit]:
-            yield about(row, Rule.RESERVATION, f"max_tokens {data['max_tokens']:,} is above {limit} {data[limit]:,}")
-    yield from _time_and_errors(session, row)
+        words = f"asks model {data['model']}, and the session was opened for {session.model}"
+        found.append(about(row, Rule.INTENT, words))
+    if data["max_tokens"] > data["wanted_max_tokens"] or data["max_tokens"] > reserved:
+        found += _beyond_limits(row)
+    found += _time_and_errors(session, row)
     session.last_turn = max(session.last_turn, turn)
     session.unanswered[turn] = attempt
-    session.pending[row.n] = Pending(turn, attempt, data["reserved_tokens"], data["reserved_microusd"], hour)
+    session.pending[row.n] = Pending(turn, attempt, reserved, data["reserved_microusd"], hour)
+    return found
 
 
-def settle(session: Governed, row: Row) -> Iterator[Finding]:
-    """Take in a `turn` or `attempt` row: it ends one open intent, and charges what was used."""
-    data = row.data
-    held = None if data["intent"] is None else session.pending.pop(data["intent"], None)
+def settle(session: Governed, row: Row, held: Pending | None) -> Iterable[Finding]:
+    """Take in a `turn` or `attempt` row: it ends one open intent, and charges what was used.
+
+    Args:
+        session: It.
+        row: It.
+        held: The open intent that the row names, if it does.
+    """
+    data, found = row.data, []
     if held is None:
         where = "names no intent" if data["intent"] is None else f"names n {data['intent']}, where no intent is open"
-        yield about(row, Rule.INTENT, f"{row.kind} {data['turn']} {where}")
+        found.append(about(row, Rule.INTENT, f"{row.kind} {data['turn']} {where}"))
     else:
-        if (data["turn"], data["attempt"]) != (held.turn, held.attempt):
-            yield about(row, Rule.INTENT, f"is attempt {data['attempt']} at turn {data['turn']}, and its intent at n "
-                        f"{data['intent']} is attempt {held.attempt} at turn {held.turn}")
-        yield from (about(row, Rule.CHARGE, words) for words in _undercharged(row, held))
+        if data["turn"] != held.turn or data["attempt"] != held.attempt:
+            words = (f"is attempt {data['attempt']} at turn {data['turn']}, and its intent at n {data['intent']} is "
+                     f"attempt {held.attempt} at turn {held.turn}")
+            found.append(about(row, Rule.INTENT, words))
+        found += [about(row, Rule.CHARGE, words) for words in _undercharged(row, held)]
     if row.kind == "turn":
         session.unanswered.pop(data["turn"], None)
         _close_batch(session)
@@ -47,6 +59,7 @@ def settle(session: Governed, row: Row) -> Iterator[Finding]:
     elif data["error"]["status"] not in BUSY:
         session.errors += 1
     session.elapsed_ms = max(session.elapsed_ms, data["elapsed_ms"] or 0)
+    return found
 
 
 def _close_batch(session: Governed) -> None:
@@ -57,26 +70,32 @@ def _close_batch(session: Governed) -> None:
     session.failed_results = session.passed_results = 0
 
 
+def _beyond_limits(row: Row) -> Iterator[Finding]:
+    for limit in ("wanted_max_tokens", "reserved_tokens"):
+        asked, most = row.data["max_tokens"], row.data[limit]
+        if asked > most:
+            yield about(row, Rule.RESERVATION, f"max_tokens {asked:,} is above {limit} {most:,}")
+
+
 def _expected(session: Governed) -> str:
     open_turns = "".join(f", or attempt {made + 1} at turn {turn}" for turn, made in session.unanswered.items())
     return f"where attempt 1 at turn {session.last_turn + 1} should follow{open_turns}"
 
 
-def _undercharged(row: Row, held: Pending) -> Iterator[str]:
-    data = row.data
+def _undercharged(row: Row, held: Pending) -> Iterable[str]:
+    data, (tokens, price) = row.data, charged(row)
     if row.kind == "attempt":
-        if data["in_doubt"]:
-            yield from _in_full(data["charged_tokens"], data["charged_microusd"], held, "an attempt in doubt")
-        return
-    usage = data["usage"]
+        return _in_full(tokens, price, held, "an attempt in doubt") if data["in_doubt"] else ()
+    usage, words = data["usage"], list[str]()
     if usage is None:
-        yield from _in_full(data["token_delta"], data["cost_microusd"], held, "a reply without usage")
-    elif data["token_delta"] != (used := _billed(usage)):
-        yield f"charges {data['token_delta']:,} tokens, and its usage is {used:,}"
-    if usage is not None and held.microusd is not None and data["cost_microusd"] is None:
-        yield f"charges no price for a reply, and {held.microusd:,} microusd were reserved"
-    if data["token_delta"] > held.tokens and not data["overrun"]:
-        yield f"charges {data['token_delta']:,} tokens of {held.tokens:,} reserved, and does not call it an overrun"
+        words += _in_full(tokens, price, held, "a reply without usage")
+    elif tokens != (used := _billed(usage)):
+        words.append(f"charges {tokens:,} tokens, and its usage is {used:,}")
+    if usage is not None and held.microusd is not None and price is None:
+        words.append(f"charges no price for a reply, and {held.microusd:,} microusd were reserved")
+    if tokens > held.tokens and not data["overrun"]:
+        words.append(f"charges {tokens:,} tokens of {held.tokens:,} reserved, and does not call it an overrun")
+    return words
 
 
 def _billed(usage: Mapping[str, int]) -> int:
@@ -91,16 +110,22 @@ def _in_full(tokens: int, microusd: int | None, held: Pending, what: str) -> Ite
         yield f"charges {price} for {what}, and {held.microusd:,} were reserved"
 
 
-def _time_and_errors(session: Governed, row: Row) -> Iterator[Finding]:
-    data, ceilings = row.data, session.account.ceilings
-    if ceilings.elapsed_ms is not None and data["elapsed_ms"] < session.elapsed_ms:
-        yield about(row, Rule.CEILING, f"sets its clock back: {data['elapsed_ms']:,} ms elapsed, and an earlier row "
-                    f"of its session says {session.elapsed_ms:,}")
-    session.elapsed_ms = max(session.elapsed_ms, data["elapsed_ms"])
+def _time_and_errors(session: Governed, row: Row) -> Iterable[Finding]:
+    elapsed_ms, ceilings, words = row.data["elapsed_ms"], session.account.ceilings, list[str]()
+    if ceilings.elapsed_ms is not None and elapsed_ms < session.elapsed_ms:
+        words.append(f"sets its clock back: {elapsed_ms:,} ms elapsed, and an earlier row of its session says "
+                     f"{session.elapsed_ms:,}")
+    session.elapsed_ms = max(session.elapsed_ms, elapsed_ms)
     _close_batch(session)
+    if ceilings.elapsed_ms is not None or ceilings.errors is not None:
+        words += _beyond_time_and_errors(session, ceilings)
+    return [about(row, Rule.CEILING, each) for each in words] if words else ()
+
+
+def _beyond_time_and_errors(session: Governed, ceilings: Ceilings) -> Iterator[str]:
     for breach in (
         crossing(Reason.TIME, ceilings.elapsed_ms, session.elapsed_ms),
         crossing(Reason.ERRORS, ceilings.errors, session.errors),
     ):
         if breach is not None:
-            yield about(row, Rule.CEILING, f"granted beyond the {breach.reason} of {breach.limit:,}: {breach.spent:,}")
+            yield f"granted beyond the {breach.reason} of {breach.limit:,}: {breach.spent:,}"

@@ -2,46 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from safeloop.ledger import Row
-from safeloop.spec import Breach, Ceilings, Reason, Tally, crossing
+from safeloop.spec import Breach, Ceilings, Reason, crossing
+from safeloop.spec.tally import Turns
+
+
+class Pending(NamedTuple):
+    """An open intent: its attempt, what it holds, and the hour that it is charged to."""
+
+    turn: int
+    attempt: int
+    tokens: int
+    microusd: int | None
+    hour: str
+
+
+@dataclass(slots=True)
+class Sums:
+    """What a session's own rows come to.
+
+    Attributes:
+        replies: Its `turn` rows.
+        unpriced: Charges and reservations whose price is not known.
+    """
+
+    replies: int = 0
+    tokens: int = 0
+    microusd: int = 0
+    unpriced: int = 0
 
 
 class Account:
     """What a session was charged, its own rows and its descendants' together.
 
+    An intent is charged at its reservation until the row that settles it is charged in its place, as the breaker does
+    (`spec.tally`); here the forms of all rows were checked before.
+
     Attributes:
         session: Its id.
         ceilings: Those in force.
         parent: The account that this one's charges count in too.
-        tally: Of its own rows.
+        own: What its own rows come to.
         has_children: Another account's charges count in it.
         turns, tokens, microusd: Charged, descendants included; a price that is not known adds nothing.
         tool_calls: Calls that were begun, and reads that ran, descendants' included.
     """
 
     __slots__ = (
-        "ceilings", "has_children", "microusd", "parent", "session", "tally", "tokens", "tool_calls", "turns",
+        "_asked", "ceilings", "has_children", "microusd", "own", "parent", "session", "tokens", "tool_calls", "turns",
     )  # fmt: skip
 
     def __init__(self, session: str, ceilings: Ceilings, parent: Account | None) -> None:
         self.session, self.ceilings, self.parent = session, ceilings, parent
-        self.tally = Tally()
+        self.own = Sums()
+        self._asked = Turns()
         self.has_children = False
         self.turns = self.tokens = self.microusd = self.tool_calls = 0
         if parent is not None:
             parent.has_children = True
 
-    def add(self, row: Row) -> tuple[int, int]:
-        """Take in a row of its own; return by how many tokens and micro-dollars the charge has changed."""
-        tally = self.tally
-        turns, tokens, microusd = tally.turns, tally.tokens, tally.microusd
-        tally.add(row)
-        change = tally.tokens - tokens, tally.microusd - microusd
-        self.charge(tally.turns - turns, *change)
+    def reserve(self, intent: Row) -> None:
+        """Charge an intent of its own."""
+        data = intent.data
+        price = data["reserved_microusd"]
+        self.own.unpriced += price is None
+        self._charge_own(data["turn"], data["reserved_tokens"], price or 0)
+
+    def settle(self, row: Row, held: Pending | None) -> tuple[int, int]:
+        """Charge what came of an attempt in place of what was held for it.
+
+        Returns:
+            By how many tokens and micro-dollars the charge has changed.
+        """
+        tokens, price = charged(row)
+        self.own.unpriced += price is None
+        self.own.replies += row.kind == "turn"
+        change = tokens, price or 0
+        if held is not None:
+            self.own.unpriced -= held.microusd is None
+            change = tokens - held.tokens, change[1] - (held.microusd or 0)
+        self._charge_own(row.data["turn"], *change)
         return change
+
+    def _charge_own(self, turn: int, tokens: int, microusd: int) -> None:
+        self.own.tokens += tokens
+        self.own.microusd += microusd
+        self.charge(self._asked.add(turn), tokens, microusd)
 
     def charge(self, turns: int, tokens: int, microusd: int) -> None:
         """Charge this account and every ancestor's; less than nothing is given back."""
@@ -69,7 +119,15 @@ class Account:
             account = account.parent
 
 
-def crossed(account: Account, intent: Row, *, is_own: bool) -> Iterator[str]:
+def charged(row: Row) -> tuple[int, int | None]:
+    """Return the tokens and micro-dollars that a `turn` or `attempt` row charges; None for a price not known."""
+    data = row.data
+    if row.kind == "turn":
+        return data["token_delta"], data["cost_microusd"]
+    return data["charged_tokens"], data["charged_microusd"]
+
+
+def crossed(account: Account, intent: Row, *, is_own: bool) -> Iterable[str]:
     """Say which ceilings an intent was granted beyond, by the rule that the breaker decides by.
 
     Args:
@@ -80,15 +138,15 @@ def crossed(account: Account, intent: Row, *, is_own: bool) -> Iterator[str]:
     data, ceilings = intent.data, account.ceilings
     tokens, price = data["reserved_tokens"], data["reserved_microusd"]
     turn = max(account.turns, data["turn"] if is_own else 0)
-    for breach in (
+    breaches = (
         crossing(Reason.TURNS, ceilings.turns, turn - 1, 1),
         crossing(Reason.TOKENS, ceilings.tokens, account.tokens - tokens, tokens),
         crossing(Reason.COST, ceilings.microusd, account.microusd - (price or 0), price or 0),
-    ):
-        if breach is not None:
-            yield beyond(breach)
+    )
+    words = [] if breaches == (None, None, None) else [beyond(breach) for breach in breaches if breach is not None]
     if ceilings.microusd is not None and price is None:
-        yield f"granted without a price under the {Reason.COST} of {ceilings.microusd:,}"
+        words.append(f"granted without a price under the {Reason.COST} of {ceilings.microusd:,}")
+    return words
 
 
 def too_many_calls(account: Account) -> Iterator[str]:

@@ -11,11 +11,11 @@ import hashlib
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from safeloop.ledger import Row
 from safeloop.ledger.rows import NO_ROW
-from safeloop.review.auditing.word.scopes import Account
+from safeloop.review.auditing.word.scopes import Account, Pending
 
 OUTCOMES = ("completed", "unmet", "breached", "failed", "refused")
 UNCHECKED, PASSED = -1, 0
@@ -46,16 +46,6 @@ class Unopened:
     leaf: str = NO_ROW
     promises: tuple[Promise, ...] = ()
     first_work: int = 0
-
-
-class Pending(NamedTuple):
-    """An open intent: its attempt, what it holds, and the hour that it is charged to."""
-
-    turn: int
-    attempt: int
-    tokens: int
-    microusd: int | None
-    hour: str
 
 
 @dataclass(frozen=True, slots=True)

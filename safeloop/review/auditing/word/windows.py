@@ -17,7 +17,7 @@ from safeloop.spec import Reason, crossing
 
 
 class _Total:
-    """What was charged in one window so far."""
+    """What was charged in one window so far: of tokens and micro-dollars, in the hours before the newest."""
 
     __slots__ = ("microusd", "sessions", "tokens")
 
@@ -39,6 +39,7 @@ class Windows:
         self._newest = ""
         self._limits: Mapping[str, Mapping[str, int]] = {name: {} for name in WINDOWS}
         self._totals = {name: _Total() for name in WINDOWS}
+        self._tokens = self._microusd = 0  # of the newest hour
 
     def see(self, at: str) -> bool:
         """Move on to a row's time, if it is later than every row's before; return whether a month began."""
@@ -46,10 +47,13 @@ class Windows:
             return False
         self._newest = at
         before, self.hour = self.hour, at[:HOUR]
-        if before != self.hour:
-            for name, size in WINDOWS.items():
-                if before[:size] != self.hour[:size]:
-                    self._totals[name] = _Total()
+        if before == self.hour:
+            return False
+        self._charge_hour(before, self._tokens, self._microusd)
+        self._tokens = self._microusd = 0
+        for name, size in WINDOWS.items():
+            if before[:size] != self.hour[:size]:
+                self._totals[name] = _Total()
         return before[:WINDOWS["month"]] != self.hour[:WINDOWS["month"]]
 
     def limit(self, row: Row) -> None:
@@ -58,9 +62,16 @@ class Windows:
 
     def charge(self, hour: str, tokens: int, microusd: int) -> None:
         """Charge what belongs to an hour to the windows that it is in, if they are still open."""
-        is_now = hour == self.hour
+        if hour == self.hour:
+            self._tokens += tokens
+            self._microusd += microusd
+        else:
+            self._charge_hour(hour, tokens, microusd)
+
+    def _charge_hour(self, hour: str, tokens: int, microusd: int) -> None:
+        """Charge what belongs to an hour that is over."""
         for name, size in WINDOWS.items():
-            if is_now or hour[:size] == self.hour[:size]:
+            if hour[:size] == self.hour[:size]:
                 self._totals[name].tokens += tokens
                 self._totals[name].microusd += microusd
 
@@ -69,8 +80,9 @@ class Windows:
         tokens, price = intent.data["reserved_tokens"], intent.data["reserved_microusd"]
         for name, limits in self._limits.items():
             total = self._totals[name]
-            yield from self._beyond(name, "tokens", Reason.TOKENS, limits, total.tokens - tokens, tokens)
-            yield from self._beyond(name, "microusd", Reason.COST, limits, total.microusd - (price or 0), price or 0)
+            others, spent = total.tokens + self._tokens - tokens, total.microusd + self._microusd - (price or 0)
+            yield from self._beyond(name, "tokens", Reason.TOKENS, limits, others, tokens)
+            yield from self._beyond(name, "microusd", Reason.COST, limits, spent, price or 0)
             if price is None and "microusd" in limits:
                 yield f"granted without a price, and the {name}'s microusd are limited to {limits['microusd']:,}"
 

@@ -9,7 +9,7 @@ been refused was; and what was never written. All times are the writer's claims.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from safeloop.ledger import Row, visible
 from safeloop.ledger.rows import LEDGER_SESSION
@@ -39,9 +39,7 @@ _LOST = "lost"  # a session of which a row was not shown
 _SUSPENDED = "suspended"
 _OF_SESSIONS = order.WORK | {"open", "release"}
 
-_NOTHING: Iterator[Finding] = iter(())
-
-_State = Unopened | Governed | Reviewed | bytes | str
+_State = Unopened | Reviewed | bytes | str
 
 
 class Word:
@@ -55,20 +53,21 @@ class Word:
 
     def __init__(self, trust: Trust) -> None:
         self._trust = trust
-        self._sessions: dict[SessionKey, _State] = {}
+        self._running: dict[str, Governed] = {}
+        self._sessions: dict[SessionKey, _State] = {}  # all others
         self._windows = Windows()
         self._doubts = Doubts(self._windows)
         self._next = 0
         self._lost_at = 0  # number of the first row that was not shown
         self._has_families = False
         self._policy = OwnPolicy(trust)
-        self._rules: dict[str, Callable[[Governed, Row], Iterator[Finding]]] = {
+        self._rules: dict[str, Callable[[Governed, Row], Iterable[Finding]]] = {
             "intent": self._intent, "attempt": self._outcome, "turn": self._outcome, "call": self._call,
             "approval": self._approval, "tool": self._tool, "check": closing.check_criterion,
             "close": self._close, "release": _unclosed,
         }
 
-    def follow(self, row: Row) -> Iterator[Finding]:
+    def follow(self, row: Row) -> Iterable[Finding]:
         """Take in the next row; return what it shows against its loop, to be read before the next row is taken in.
 
         Args:
@@ -78,24 +77,22 @@ class Word:
             self._lost_at = self._next + 1
         self._next = row.idx + 1
         if self._windows.see(row.at):
-            self._doubts.forget_ended(lambda session: isinstance(self._sessions.get(session_key(session)), Governed))
+            self._doubts.forget_ended(self._running.__contains__)
         if row.kind == "reconcile":
             self._doubts.reconcile(row)
+        session = self._running.get(row.session)
+        if session is not None:
+            return self._go_on(session, row)
         if row.session == LEDGER_SESSION:
             return self._of_the_ledger(row)
         state = self._state(row)
-        if type(state) is Governed:
-            if order.is_free(state, row):
-                rule = self._rules.get(row.kind)
-                return _NOTHING if rule is None else rule(state, row)
-            return self._out_of_order(state, row)
         if type(state) is Unopened:
             return self._begin(state, row)
-        return self._after(state, row) if type(state) is Reviewed else _NOTHING
+        return self._after(state, row) if type(state) is Reviewed else ()
 
-    def finish(self) -> Iterator[Finding]:
-        """Yield what could be said only after the last row: nothing, as every rule is about a row and those before."""
-        return _NOTHING
+    def finish(self) -> Iterable[Finding]:
+        """Return what could be said only after the last row: nothing, as every rule is about a row and those before."""
+        return ()
 
     def notes(self) -> Iterator[str]:
         """Yield what the reader should know besides."""
@@ -111,8 +108,25 @@ class Word:
         elif row.kind in _OF_SESSIONS:
             yield about(row, Rule.BEGUN, f"{row.kind} in session {LEDGER_SESSION}, which no loop opens")
 
+    def _go_on(self, session: Governed, row: Row) -> Iterable[Finding]:
+        """Take in a row of a session that runs."""
+        if row.n != session.rows or row.prev != session.leaf:
+            del self._running[row.session]
+            self._sessions[session_key(row.session)] = self._lose(row)
+            return ()
+        session.rows, session.leaf = row.n + 1, row.leaf
+        if not order.is_free(session, row):
+            return self._out_of_order(session, row)
+        rule = self._rules.get(row.kind)
+        return () if rule is None else rule(session, row)
+
+    def _lose(self, row: Row) -> str:
+        """Take note that a row before this one was not shown."""
+        self._lost_at = self._lost_at or row.id
+        return _LOST
+
     def _state(self, row: Row) -> _State:
-        """Return the session that a row is the next of, or `_LOST`."""
+        """Return the session that a row is the next of, one that does not run, or `_LOST`."""
         key = session_key(row.session)
         found = state = self._sessions.get(key)
         if found is None:
@@ -122,8 +136,7 @@ class Word:
         elif type(found) is str:
             return found
         if state is None or isinstance(state, (str, bytes)) or row.n != state.rows or row.prev != state.leaf:
-            state = _LOST
-            self._lost_at = self._lost_at or row.id
+            state = self._lose(row)
         else:
             state.rows, state.leaf = row.n + 1, row.leaf
         if state is not found:
@@ -149,20 +162,22 @@ class Word:
             yield about(row, Rule.BEGUN, f"opens session {row.session}, whose work began in row {state.first_work}")
         promise = next((each for each in state.promises if each.leaf == data["spec"]), Promise("", {}, {}, {}))
         ceilings = Ceilings.of_row(data["ceilings"])
-        for words in loosened(ceilings, Ceilings.of_row(promise.ceilings)):
-            yield about(row, Rule.PROMISE, words)
+        if data["ceilings"] != promise.ceilings:
+            for words in loosened(ceilings, Ceilings.of_row(promise.ceilings)):
+                yield about(row, Rule.PROMISE, words)
         for words in ungranted(data["tools"], promise.tools):
             yield about(row, Rule.PROMISE, words)
         parent = None
         if data["parent"] is not None:
             self._has_families = True
-            found = self._sessions.get(session_key(data["parent"]))
-            parent = found.account if isinstance(found, Governed) else None
+            found = self._running.get(data["parent"])
+            parent = None if found is None else found.account
             if parent is None and not self._lost_at:
                 yield about(row, Rule.PARENT, f"is a child of session {data['parent']}, which is not open")
         account = Account(row.session, ceilings, parent)
         tools = {each["name"]: each["permission"] for each in data["tools"]}
-        self._sessions[session_key(row.session)] = Governed(
+        self._sessions.pop(session_key(row.session))
+        self._running[row.session] = Governed(
             row.n + 1, row.leaf, data["model"], account, tools, dict.fromkeys(promise.criteria, UNCHECKED),
             dict(promise.criteria),
             is_dry_run=is_dry_run(data),
@@ -177,29 +192,32 @@ class Word:
         if rule is not None:
             yield from rule(session, row)
 
-    def _intent(self, session: Governed, row: Row) -> Iterator[Finding]:
+    def _intent(self, session: Governed, row: Row) -> Iterable[Finding]:
         own = session.account
-        if session.used_up:
-            yield about(row, Rule.CEILING, f"asks on after criterion {session.used_up} failed with no retry left")
-        yield from intents.reserve(session, row, self._windows.hour)
-        self._windows.charge(self._windows.hour, *own.add(row))
+        found = list(intents.reserve(session, row, self._windows.hour))
+        own.reserve(row)
+        self._windows.charge(self._windows.hour, row.data["reserved_tokens"], row.data["reserved_microusd"] or 0)
         if not (self._lost_at and own.has_children):  # what a child's lost rows gave back is not known
-            yield from (about(row, Rule.CEILING, words) for words in crossed(own, row, is_own=True))
-        if self._lost_at:
-            return
-        for account in () if own.parent is None else own.parent.line():
-            for words in crossed(account, row, is_own=False):
-                yield about(row, Rule.PARENT, f"of session {account.session}: {words}")
-        for words in self._windows.crossed(row) if self._windows.is_limited else ():
-            yield about(row, Rule.WINDOW, words)
+            found += [about(row, Rule.CEILING, words) for words in crossed(own, row, is_own=True)]
+        if not self._lost_at and (own.parent is not None or self._windows.is_limited):
+            found += self._shared(own, row)
+        return found
 
-    def _outcome(self, session: Governed, row: Row) -> Iterator[Finding]:
-        held = session.pending.get(row.data["intent"])
+    def _shared(self, own: Account, intent: Row) -> Iterator[Finding]:
+        """Hold an intent against what is limited for several sessions together."""
+        for account in () if own.parent is None else own.parent.line():
+            for words in crossed(account, intent, is_own=False):
+                yield about(intent, Rule.PARENT, f"of session {account.session}: {words}")
+        for words in self._windows.crossed(intent) if self._windows.is_limited else ():
+            yield about(intent, Rule.WINDOW, words)
+
+    def _outcome(self, session: Governed, row: Row) -> Iterable[Finding]:
+        held = session.pending.pop(row.data["intent"], None)
         hour = self._windows.hour if held is None else held.hour
-        self._windows.charge(hour, *session.account.add(row))
+        self._windows.charge(hour, *session.account.settle(row, held))
         if row.kind == "attempt" and row.data["in_doubt"]:
             self._doubts.note(row, hour, session.account)
-        yield from intents.settle(session, row)
+        return intents.settle(session, row, held)
 
     def _call(self, session: Governed, row: Row) -> Iterator[Finding]:
         return calls.begin(session, row, is_whole=not self._lost_at)
@@ -216,6 +234,7 @@ class Word:
         if row.data["outcome"] == _SUSPENDED:
             session.suspended = row.id
         else:
+            del self._running[row.session]
             self._sessions[session_key(row.session)] = packed_end(row)
 
     def _after(self, session: Reviewed, row: Row) -> Iterator[Finding]:
