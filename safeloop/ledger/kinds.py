@@ -225,7 +225,8 @@ def committed_in(kind: str, data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         kind: One that is known.
         data: Of that kind's form.
     """
-    found = [data[key] for key in _COMMITTING[kind]]
-    if _ERRING[kind]:
-        found += [data[key]["detail"] for key in _ERRING[kind] if data[key] is not None]
-    return [each for each in found if each is not None] if None in found else found
+    found = [each for key in _COMMITTING[kind] if (each := data[key]) is not None]
+    for key in _ERRING[kind]:
+        if data[key] is not None and data[key]["detail"] is not None:
+            found.append(data[key]["detail"])
+    return found

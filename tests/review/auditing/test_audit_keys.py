@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from safeloop.ledger import Draft, Row, ed25519, seal, sshsig
 from safeloop.ledger.allowed_signers import AllowedSigner
@@ -204,6 +206,35 @@ def test_what_a_revoked_key_says_of_keys_does_not_count() -> None:
     rows(NEW, revoked(OLD, 1))
     only(rows(OLD, revoked(NEW, 0)), Rule.REVOKED, f"writer {OLD.key_id[:8]} was revoked")
     assert rows(NEW) == []
+
+
+SIGNED = st.tuples(
+    st.sampled_from([OLD, NEW, THIRD]),
+    st.none() | st.none() | st.sampled_from([
+        rotated(NEW, OLD), rotated(THIRD, NEW), revoked(OLD, 1), revoked(NEW, 2), revoked(THIRD, 0), rotated(NEW, OLD, proof=None),
+    ]),
+)
+
+
+@given(signed=st.lists(SIGNED, min_size=1, max_size=12), parts=st.lists(st.integers(1, 4), min_size=12, max_size=12))
+def test_rows_taken_in_together_are_judged_as_one_by_one(
+    signed: list[tuple[SigningKey, dict[str, Any] | None]], parts: list[int]
+) -> None:
+    alone, together = Rows(), Rows()
+    rows = [alone.row(key, None if data is None else Draft("ledger", "key", data)) for key, data in signed]
+    one_by_one = [found for row in rows for found in alone.keyring.follow(row)]
+    found: list[Finding] = []
+    while rows:
+        part, rows = rows[:parts[-1]], rows[parts.pop():]
+        found += together.keyring.follow_all(part)
+    assert found == one_by_one
+
+
+def test_rows_of_a_replaced_writer_taken_in_together_are_each_found() -> None:
+    rows = Rows()
+    rows(OLD, rotated(NEW, OLD))
+    found = list(rows.keyring.follow_all([rows.row(OLD), rows.row(OLD)]))
+    assert [each.row for each in found] == [2, 3]
 
 
 def test_only_a_vouched_for_writer_gets_the_better_remedy_and_stays_a_finding() -> None:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from safeloop.ledger import Row
+from safeloop.ledger.charges import Held
+from safeloop.review.auditing.charges import _Recount
+from safeloop.review.auditing.word.closing import close
 from safeloop.review.auditing.word.scopes import Account, Pending
+from safeloop.review.auditing.word.states import Governed
 from safeloop.spec import Ceilings, Tally
+from safeloop.spec.counts import LARGEST
 
-COUNTS = st.integers(0, 2**53 - 1) | st.integers(0, 9)
+COUNTS = st.integers(0, LARGEST) | st.integers(0, 9)
 PRICES = st.none() | COUNTS
 TURNS = st.integers(1, 6)
 INTENTS = st.fixed_dictionaries({
@@ -50,7 +56,7 @@ def test_what_a_session_was_charged_is_what_the_breaker_counts(drafts: list[tupl
         changes = [one + more for one, more in zip(changes, change, strict=True)]
         own = account.own
         assert (own.replies, own.unpriced, own.microusd) == (tally.replies, tally.unpriced, tally.microusd)
-        assert min(own.tokens, 2**53 - 1) == tally.tokens
+        assert min(own.tokens, LARGEST) == tally.tokens
         assert [account.tokens, account.microusd] == [own.tokens, own.microusd] == changes
         assert account.turns == tally.turns
 
@@ -66,3 +72,23 @@ def test_a_childs_charges_are_its_parents_and_its_grandparents(drafts: list[tupl
     assert sums[0] == sums[1] == sums[2]
     assert first.own.tokens == second.own.tokens == 0
     assert first.has_children and second.has_children and not third.has_children
+
+
+@pytest.mark.parametrize(("stated", "wrong"), [(LARGEST, False), (LARGEST - 1, True)])
+def test_a_sum_beyond_what_a_row_can_hold_is_stated_as_the_largest(stated: int, wrong: bool) -> None:
+    account = Account("s", Ceilings(), None)
+    session = Governed(3, "", "m", account, {}, {}, {})
+    for n in range(2):
+        account.settle(row(n, "turn", {"turn": n + 1, "intent": None, "token_delta": LARGEST, "cost_microusd": 0}), None)
+    data = {"turns": 2, "total_tokens": stated, "cost_microusd": 0, "outcome": "failed"}
+    said = [found.message for found in close(session, row(2, "close", data))]
+    assert said == ([f"row 3: states total_tokens {stated:,}, and its rows add up to {LARGEST:,}"] if wrong else [])
+
+
+def test_an_attempt_in_doubt_is_found_by_its_own_place_and_by_its_intents_while_others_are_open() -> None:
+    book = _Recount()
+    doubted, still_open = Held("s", 1, 2, "h", 5, None), Held("s", 3, None, "h", 7, None)
+    for held in (still_open, doubted):
+        book.hold(held)
+    assert [book.found("s", n) for n in range(4)] == [None, doubted, doubted, still_open]
+    assert _Recount().found("s", 1) is None
