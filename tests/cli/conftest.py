@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.breaker.family import House
+from tests.cli.billing import BEGAN, CEILINGS, Billing
 from tests.cli.program import Program
+from tests.servers.usage_server import UsageServer
 
 
 def accept(program: Program, session: str, key: Path) -> None:
@@ -61,3 +65,15 @@ def auditor(proved: Program, tmp_path: Path) -> Program:
         shutil.copytree(proved.folder / name, other.folder / name)
     shutil.copy(proved.folder / "kept", other.folder)
     return other
+
+
+@pytest.fixture
+def billing(tmp_path: Path) -> Iterator[Billing]:
+    """A ledger with an open session, and a provider that has billed nothing yet."""
+    (tmp_path / "house").mkdir()
+    house = House(tmp_path / "house")
+    house.clock.now = BEGAN
+    house.open("s", CEILINGS)
+    with UsageServer() as server:
+        yield Billing(Program.at(tmp_path / "p"), house, server)
+    house.ledger.close()
