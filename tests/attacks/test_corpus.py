@@ -21,6 +21,7 @@ def carry_out(attack: Attack, scene: Scene) -> tuple[tuple[str, ...], tuple[str,
             scene.audit(attack.brings, attack.asks)
         return (), (), str(refusal.value)
     report = scene.audit(attack.brings, attack.asks)
+    assert scene.audit(attack.brings, attack.asks, rows_per_block=2) == report
     said = [each.message for each in (*report.findings, *report.gaps)] + list(report.notes)
     return in_short(report.findings), in_short(report.gaps), "\n".join(said)
 
