@@ -78,6 +78,12 @@ def post(book: Book, row: Row) -> None:
                 _lower(book, item)
 
 
+def charged(row: Row) -> tuple[int, int | None]:
+    """Return the tokens and micro-dollars that a `turn` or `attempt` row charges; None for a price not known."""
+    of_tokens, of_microusd = _CHARGED[row.kind]
+    return row.data[of_tokens], row.data[of_microusd]
+
+
 def _intent(row: Row, hour: str) -> Held:
     data = row.data
     return Held(row.session, row.n, None, hour, data["reserved_tokens"], data["reserved_microusd"])
@@ -88,8 +94,7 @@ def _settle(book: Book, row: Row) -> None:
     held = book.found(row.session, row.data["intent"])
     if held is None or held.attempt is not None or held.n != row.data["intent"]:
         return
-    of_tokens, of_microusd = _CHARGED[row.kind]
-    tokens, microusd = row.data[of_tokens], row.data[of_microusd]
+    tokens, microusd = charged(row)
     book.charge(held.hour, tokens - held.tokens, (microusd or 0) - (held.microusd or 0), 0)
     if row.kind == "attempt" and row.data["in_doubt"]:
         book.hold(held._replace(attempt=row.n, tokens=tokens, microusd=microusd))

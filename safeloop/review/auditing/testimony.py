@@ -57,7 +57,7 @@ def is_signed(
     signer = trust.writers.get(writer)
     if signer is None or not ed25519.verify(signer.key.raw, signature, message):
         return False
-    return not trust.revoked or not _revoked(idx, writer, trust, origin or ledger)
+    return not _revoked(idx, writer, trust, origin or ledger)
 
 
 def doubts(idx: int, body: object, signature: object, trust: Trust, origin: str | None) -> Testimony | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from safeloop.ledger import Row
+from safeloop.ledger.charges import charged
 from safeloop.review.auditing.findings import Finding, Rule, about
-from safeloop.review.auditing.word.scopes import Pending, charged
+from safeloop.review.auditing.word.scopes import Pending
 from safeloop.review.auditing.word.states import Governed
 from safeloop.spec import Ceilings, Reason, crossing
 from safeloop.spec.tally import BUSY

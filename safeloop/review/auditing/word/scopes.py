@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from safeloop.ledger import Row
+from safeloop.ledger.charges import charged
 from safeloop.spec import Breach, Ceilings, Reason, crossing
 from safeloop.spec.tally import Turns
 
@@ -117,14 +118,6 @@ class Account:
         while account is not None:
             yield account
             account = account.parent
-
-
-def charged(row: Row) -> tuple[int, int | None]:
-    """Return the tokens and micro-dollars that a `turn` or `attempt` row charges; None for a price not known."""
-    data = row.data
-    if row.kind == "turn":
-        return data["token_delta"], data["cost_microusd"]
-    return data["charged_tokens"], data["charged_microusd"]
 
 
 def crossed(account: Account, intent: Row, *, is_own: bool) -> Iterable[str]:
