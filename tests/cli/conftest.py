@@ -31,6 +31,14 @@ def program(tmp_path: Path) -> Program:
     return made
 
 
+@pytest.fixture
+def closed(program: Program) -> Program:
+    """The same with a reviewer and one completed session, for tests that write."""
+    program.reviewer()
+    assert program.job().code == 0
+    return program
+
+
 @pytest.fixture(scope="session")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Program:
     """A ledger with one completed session and a reviewer, for tests that only read."""

@@ -183,13 +183,6 @@ def lone_public(program: Program, name: str = "alice") -> str:
     return f"apart/{name}.pub"
 
 
-@pytest.fixture
-def desk(program: Program) -> Program:
-    program.reviewer()
-    assert program.job().code == 0
-    return program
-
-
 def test_six_commands_with_a_fresh_key_in_an_agent_lead_from_the_pin_to_a_release_that_verifies(
     program: Program, agent: dict[str, str]
 ) -> None:
@@ -208,52 +201,52 @@ def test_six_commands_with_a_fresh_key_in_an_agent_lead_from_the_pin_to_a_releas
     assert program("verify", "out", "--trust", str(program.folder / SELF)).code == 0
 
 
-def test_an_encrypted_key_file_is_opened_by_the_passphrase_that_is_typed(desk: Program) -> None:
-    keygen(desk.folder, "locked", "-N", "correct horse battery")
-    assert desk("trust", "add-reviewer", "dora@example.org", "locked.pub").code == 0
-    with attest(desk, "locked", "dora@example.org") as terminal:
+def test_an_encrypted_key_file_is_opened_by_the_passphrase_that_is_typed(closed: Program) -> None:
+    keygen(closed.folder, "locked", "-N", "correct horse battery")
+    assert closed("trust", "add-reviewer", "dora@example.org", "locked.pub").code == 0
+    with attest(closed, "locked", "dora@example.org") as terminal:
         decide(terminal)
         terminal.expect("passphrase")
         os.write(terminal.descriptor, b"wrong\n")
         assert terminal.wait() == 14
     assert "ssh-keygen could not sign with locked (exit 255)" in terminal.seen and "passphrase" in terminal.seen
-    assert "attestation" not in desk.kinds()
-    with attest(desk, "locked", "dora@example.org") as terminal:
+    assert "attestation" not in closed.kinds()
+    with attest(closed, "locked", "dora@example.org") as terminal:
         decide(terminal, "Reject")
         assert "with its promise and reject it. Type" in terminal.seen
         terminal.expect("passphrase")
         os.write(terminal.descriptor, b"correct horse battery\n")
         assert terminal.wait() == 0, terminal.seen
     assert "correct horse" not in terminal.seen
-    assert [row["data"]["decision"] for row in desk.rows() if row["kind"] == "attestation"] == ["reject"]
+    assert [row["data"]["decision"] for row in closed.rows() if row["kind"] == "attestation"] == ["reject"]
 
 
-def test_a_key_that_no_agent_holds_is_refused_before_anything_is_shown(desk: Program, agent: dict[str, str]) -> None:
-    key = lone_public(desk)
+def test_a_key_that_no_agent_holds_is_refused_before_anything_is_shown(closed: Program, agent: dict[str, str]) -> None:
+    key = lone_public(closed)
     for env, said in (({}, "no ssh-agent answers"), ({"SSH_AUTH_SOCK": "/nonexistent"}, "no ssh-agent answers"),
                       (agent, "the ssh-agent does not hold SHA256:")):
-        with attest(desk, key, env=env) as terminal:
+        with attest(closed, key, env=env) as terminal:
             assert terminal.wait() == 14
         assert said in terminal.seen and "ssh-add apart/alice" in terminal.seen
         assert "safeloop frame v1" not in terminal.seen
 
 
 def test_an_agent_that_refuses_to_sign_leaves_nothing_behind_and_is_told_from_one_that_is_gone(
-    desk: Program, agent: dict[str, str]
+    closed: Program, agent: dict[str, str]
 ) -> None:
-    add(agent, desk.folder / "alice", "-c")  # asks its owner, and here nobody answers
-    with attest(desk, lone_public(desk), env=agent) as terminal:
+    add(agent, closed.folder / "alice", "-c")  # asks its owner, and here nobody answers
+    with attest(closed, lone_public(closed), env=agent) as terminal:
         decide(terminal)
         assert terminal.wait() == 14
     assert re.search("the ssh-agent holds SHA256:.* and did not sign with it", terminal.seen)
     assert "ssh-add -c" in terminal.seen
-    with attest(desk, lone_public(desk), env=agent) as terminal:
+    with attest(closed, lone_public(closed), env=agent) as terminal:
         terminal.expect("leave? ")
         os.kill(int(agent["AGENT"]), signal.SIGKILL)
         decide_now(terminal)
         assert terminal.wait() == 14
     assert "no ssh-agent answers" in terminal.seen
-    assert "attestation" not in desk.kinds()
+    assert "attestation" not in closed.kinds()
 
 
 def decide_now(terminal: Terminal) -> None:
@@ -262,19 +255,19 @@ def decide_now(terminal: Terminal) -> None:
     terminal.type(re.findall(r"frame sha256 ([0-9a-f]{64})", terminal.seen)[-1][-4:])
 
 
-def test_a_hardware_key_is_taken_up_to_the_missing_hardware(desk: Program) -> None:
-    hardware_handle(desk.folder / "token")
-    assert desk("trust", "add-reviewer", "hana@example.org", "token.pub").code == 0
-    with attest(desk, "token", "hana@example.org") as terminal:
+def test_a_hardware_key_is_taken_up_to_the_missing_hardware(closed: Program) -> None:
+    hardware_handle(closed.folder / "token")
+    assert closed("trust", "add-reviewer", "hana@example.org", "token.pub").code == 0
+    with attest(closed, "token", "hana@example.org") as terminal:
         decide(terminal)
         assert terminal.wait() == 14
     assert "ssh-keygen could not sign with the hardware key of token (exit 255)" in terminal.seen
     assert "plug it in" in terminal.seen
-    assert "attestation" not in desk.kinds()
+    assert "attestation" not in closed.kinds()
 
 
-def test_four_characters_may_be_mistyped_twice_and_no_more(desk: Program) -> None:
-    with attest(desk, "alice") as terminal:
+def test_four_characters_may_be_mistyped_twice_and_no_more(closed: Program) -> None:
+    with attest(closed, "alice") as terminal:
         terminal.expect("leave? ")
         terminal.type("accept")
         for _ in range(3):
@@ -282,9 +275,9 @@ def test_four_characters_may_be_mistyped_twice_and_no_more(desk: Program) -> Non
             terminal.type("zzzz")
         assert terminal.wait() == 12
     assert "those are not the last four characters of the hash; nothing was signed" in terminal.seen
-    again = f"hint: safeloop attest {desk.rows()[0]['session']} --as alice@example.org --key alice"
+    again = f"hint: safeloop attest {closed.rows()[0]['session']} --as alice@example.org --key alice"
     assert again in " ".join(terminal.seen.split()), "and the command that asks again"
-    with attest(desk, "alice") as terminal:
+    with attest(closed, "alice") as terminal:
         terminal.expect("leave? ")
         terminal.type("accept")
         terminal.expect("of its hash: ")
@@ -294,42 +287,42 @@ def test_four_characters_may_be_mistyped_twice_and_no_more(desk: Program) -> Non
         assert terminal.wait() == 0, terminal.seen
 
 
-def test_two_reviewers_who_decide_at_once_are_both_recorded(desk: Program) -> None:
-    desk.reviewer("bob@example.org")
-    with attest(desk, "alice") as one, attest(desk, "bob", "bob@example.org") as other:
+def test_two_reviewers_who_decide_at_once_are_both_recorded(closed: Program) -> None:
+    closed.reviewer("bob@example.org")
+    with attest(closed, "alice") as one, attest(closed, "bob", "bob@example.org") as other:
         one.expect("leave? ")
         other.expect("leave? ")
         decide_now(one)
         decide_now(other)
         assert (one.wait(), other.wait()) == (0, 0)
-    rows = [row["data"] for row in desk.rows() if row["kind"] == "attestation"]
+    rows = [row["data"] for row in closed.rows() if row["kind"] == "attestation"]
     assert sorted(row["reviewer"] for row in rows) == [ALICE, "bob@example.org"]
     assert rows[0]["frame"] == rows[1]["frame"]
-    assert desk("release", "latest", "--to", "out").code == 0
+    assert closed("release", "latest", "--to", "out").code == 0
 
 
-def test_who_decides_later_is_told_what_others_decided_before_and_a_stranger_what_to_do_next(desk: Program) -> None:
-    desk.reviewer("bob@example.org")
-    with attest(desk, "bob", "bob@example.org") as terminal:
+def test_who_decides_later_is_told_what_others_decided_before_and_a_stranger_what_to_do_next(closed: Program) -> None:
+    closed.reviewer("bob@example.org")
+    with attest(closed, "bob", "bob@example.org") as terminal:
         decide(terminal, "reject")
         assert terminal.wait() == 0
-    with attest(desk, "alice") as terminal:
+    with attest(closed, "alice") as terminal:
         terminal.expect(": reject by bob@example.org, signed\n")
         terminal.expect("\naccept, reject, or leave? ")
         terminal.type("leave")
         assert terminal.wait() == 12
-    export = desk("attest", "latest", "--as", "carol@example.org", "--export", "e", "--decision", "accept")
+    export = closed("attest", "latest", "--as", "carol@example.org", "--export", "e", "--decision", "accept")
     assert export.code == 0 and "no key of carol@example.org is pinned here" in export.err
     assert "safeloop trust add-reviewer carol@example.org KEY.pub" in export.err
 
 
-def test_a_session_that_changes_between_showing_and_signing_is_not_attested(desk: Program) -> None:
-    name = desk.rows()[0]["session"]
-    with attest(desk, "alice") as terminal:
+def test_a_session_that_changes_between_showing_and_signing_is_not_attested(closed: Program) -> None:
+    name = closed.rows()[0]["session"]
+    with attest(closed, "alice") as terminal:
         terminal.expect("leave? ")
-        erased = desk("erase", name, "--reason", "asked for", "--yes")
+        erased = closed("erase", name, "--reason", "asked for", "--yes")
         assert erased.code == 0, erased.err
         decide_now(terminal)
         assert terminal.wait() == 11
     assert "changed while it was read: nothing was attested" in terminal.seen and "hint: safeloop review" in terminal.seen
-    assert "attestation" not in desk.kinds()
+    assert "attestation" not in closed.kinds()

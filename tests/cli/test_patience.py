@@ -24,13 +24,6 @@ APPROVE = "Type the word approve in full: "
 LOUD = "keys kept coming for 5 s, and nothing is asked meanwhile: nothing was recorded"
 
 
-@pytest.fixture
-def closed(program: Program) -> Program:
-    program.reviewer()
-    assert program.job().code == 0
-    return program
-
-
 def attest(program: Program, **more: str) -> object:
     return program.at_terminal("attest", "latest", "--as", ALICE, "--key", "alice", size=(500, 80), env=more)
 
