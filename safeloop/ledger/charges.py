@@ -59,20 +59,20 @@ class Book(Protocol):
 
 def post(book: Book, row: Row) -> None:
     """Take in the ledger's next row, which has the form of its kind."""
-    newest, hour = book.newest_hour(), row.at[:HOUR]
+    kind, hour, newest = row.kind, row.at[:HOUR], book.newest_hour()
     if hour > newest:
         book.charge(hour, 0, 0, 0)  # an hour that has begun is the newest, even if nothing is charged to it
     else:
         hour = newest
-    if row.kind == "open":
-        book.charge(hour, 0, 0, 1)
-    elif row.kind == "intent":
+    if kind == "intent":
         held = _intent(row, hour)
         book.charge(hour, held.tokens, held.microusd or 0, 0)
         book.hold(held)
-    elif row.kind in _CHARGED and row.data["intent"] is not None:
+    elif kind in _CHARGED:
         _settle(book, row)
-    elif row.kind == "reconcile":
+    elif kind == "open":
+        book.charge(hour, 0, 0, 1)
+    elif kind == "reconcile":
         for item in row.data["settled"]:
             if row.session in (LEDGER_SESSION, item["session"]):
                 _lower(book, item)
@@ -91,8 +91,9 @@ def _intent(row: Row, hour: str) -> Held:
 
 def _settle(book: Book, row: Row) -> None:
     """Charge what came of an attempt in place of its reservation; a second word about it counts for nothing."""
-    held = book.found(row.session, row.data["intent"])
-    if held is None or held.attempt is not None or held.n != row.data["intent"]:
+    intent = row.data["intent"]
+    held = None if intent is None else book.found(row.session, intent)
+    if held is None or held.attempt is not None or held.n != intent:
         return
     tokens, microusd = charged(row)
     book.charge(held.hour, tokens - held.tokens, (microusd or 0) - (held.microusd or 0), 0)

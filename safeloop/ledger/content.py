@@ -14,7 +14,7 @@ from typing import Any
 
 from safeloop.errors import EncodingError, VerificationError
 from safeloop.ledger.encoding import encode, parse
-from safeloop.ledger.kinds import commitment
+from safeloop.ledger.kinds import Claim, commitment
 
 SALT_BYTES = 32
 DOMAIN = b"safeloop.content.v1\0"
@@ -69,6 +69,12 @@ def check_content(commitment: Mapping[str, Any], salt: bytes, data: bytes, media
         raise VerificationError(f"content {commitment['salted_sha256'][:8]} is not of the type that the row states")
     if salted_sha256(salt, data).hex() != commitment["salted_sha256"] or len(data) != commitment["bytes"]:
         raise VerificationError(f"content {commitment['salted_sha256'][:8]} is not what the row committed to")
+
+
+def is_claimed(claim: Claim, salt: bytes, data: bytes, media_type: object) -> bool:
+    """Say whether `check_content` would admit stored bytes, which have a type."""
+    size, digest, stated = claim
+    return media_type == stated and len(data) == size and salted_sha256(salt, data).hex() == digest
 
 
 def manifest(entries: list[dict[str, Any]]) -> bytes:

@@ -15,6 +15,9 @@ from safeloop.ledger.visible import visible
 
 Check = Callable[[Any], bool]
 
+Claim = tuple[int, str, str]
+"""A commitment in short: its length, its digest and its type."""
+
 _HEX = re.compile(r"[0-9a-f]{64}\Z")
 _VISIBLE_BYTES = 200
 _NOTES_BYTES = 4_000
@@ -218,15 +221,18 @@ def _keys_that_take(value: Any) -> dict[str, tuple[str, ...]]:
 _COMMITTING, _ERRING = _keys_that_take(_COMMITMENT), _keys_that_take(_ERROR)
 
 
-def committed_in(kind: str, data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the commitments of a row.
+def claims_in(kind: str, data: Mapping[str, Any]) -> list[Claim]:
+    """Return the commitments of a row, in short.
 
     Args:
         kind: One that is known.
         data: Of that kind's form.
     """
-    found = [each for key in _COMMITTING[kind] if (each := data[key]) is not None]
+    found = [
+        (each["bytes"], each["salted_sha256"], each["type"])
+        for key in _COMMITTING[kind] if (each := data[key]) is not None
+    ]
     for key in _ERRING[kind]:
-        if data[key] is not None and data[key]["detail"] is not None:
-            found.append(data[key]["detail"])
+        if data[key] is not None and (detail := data[key]["detail"]) is not None:
+            found.append((detail["bytes"], detail["salted_sha256"], detail["type"]))
     return found

@@ -12,13 +12,19 @@ import re
 from functools import lru_cache
 
 from safeloop.ledger.encoding import MAX_BODY_BYTES
+from safeloop.ledger.kinds import Claim
 from safeloop.ledger.seal import SIGNATURE_BYTES
 
 _COUNT = "(?:0|[1-9][0-9]{0,14})"  # surely within 2**53 - 1
 _ORDINAL = "[1-9][0-9]{0,14}"
+_ZERO = "0"
 _FLAG = "(?:true|false)"
+_FALSE = "false"
 _DIGEST = '"[0-9a-f]{64}"'
 _NAME = r'"[^"\\\x00-\x1f]{0,200}"'  # in bytes, and without anything that is escaped
+_ESCAPED = r'\\["\\bfnrt]'
+_TEXT = rf'"(?:[^"\\\x00-\x1f]++|{_ESCAPED})*+"'
+_NOTES = rf'"(?:[^"\\\x00-\x1f]|{_ESCAPED}){{0,4000}}+"'  # what is escaped so is a byte
 
 
 def _record(**fields: str) -> str:
@@ -29,13 +35,21 @@ def _optional(form: str) -> str:
     return f"(?:null|{form})"
 
 
-def _several(form: str) -> str:
-    return rf"\[(?:{form}(?:,{form})*)?\]"
+def _one_of(*values: str) -> str:
+    return f'"(?:{"|".join(values)})"'
 
 
-def _any_of(names: tuple[str, ...], form: str) -> str:
-    """An object with any of these keys."""
-    return r"\{" + "".join(rf'(?:"{name}":{form}(?:,(?!\}})|(?=\}})))?' for name in sorted(names)) + r"\}"
+def _several(form: str, most: int | None = None) -> str:
+    others = "*" if most is None else f"{{0,{most - 1}}}"
+    return rf"\[(?:{form}(?:,{form}){others})?\]"
+
+
+def _partial(required: tuple[str, ...] = (), **fields: str) -> str:
+    """An object with the required keys and any of the others."""
+    entries = (
+        rf'(?:"{key}":{fields[key]}(?:,(?!\}})|(?=\}}))){"" if key in required else "?"}' for key in sorted(fields)
+    )
+    return r"\{" + "".join(entries) + r"\}"
 
 
 _COMMITMENT = _record(bytes=_COUNT, salted_sha256=_DIGEST, type=_NAME)
@@ -43,19 +57,29 @@ _ERROR = _record(**{"class": _NAME, "status": _optional(_COUNT), "detail": _opti
 _USAGE = _record(
     input=_COUNT, cache_write=_COUNT, cache_read=_COUNT, output=_COUNT, thinking=_COUNT, searches=_COUNT
 )
-_PERMISSION = '"(?:read|write|destructive)"'
+_PERMISSION = _one_of("read", "write", "destructive")
+_CEILINGS = _partial(
+    turns=_COUNT, tokens=_COUNT, microusd=_COUNT, elapsed_ms=_COUNT, tool_calls=_COUNT, errors=_COUNT, repeats=_COUNT
+)
+_CRITERION = _partial(
+    ("name", "kind"), name=_NAME, kind=_NAME, file=_TEXT, contains=_several(_TEXT), not_contains=_several(_TEXT),
+    matches=_several(_TEXT), min_chars=_COUNT, max_chars=_COUNT, schema=_TEXT, command=_several(_TEXT), retries=_COUNT,
+)
 
 _DATA = {
+    "spec": _record(
+        what_it_does=_TEXT, what_it_does_not=_TEXT, done_looks_like=_TEXT, criteria=_several(_CRITERION, 100),
+        ceilings=_CEILINGS, tools=_partial(("permissions",), permissions=_several(_PERMISSION), names=_several(_NAME)),
+    ),
     "open": _record(
-        spec=_DIGEST, task=_COMMITMENT, input_hash=_DIGEST, model=_NAME, endpoint=_NAME,
-        ceilings=_any_of(("turns", "tokens", "microusd", "elapsed_ms", "tool_calls", "errors", "repeats"), _COUNT),
+        spec=_DIGEST, task=_COMMITMENT, input_hash=_DIGEST, model=_NAME, endpoint=_NAME, ceilings=_CEILINGS,
         parent=_optional(_NAME), continues=_optional(_NAME), workspace=_optional(_COMMITMENT),
         billing_workspace=_optional(_NAME), api_key_id=_optional(_NAME),
         tools=_several(_record(name=_NAME, permission=_PERMISSION, schema=_DIGEST)), software=_NAME,
     ),
     "intent": _record(
         turn=_ORDINAL, attempt=_ORDINAL, model=_NAME, wanted_max_tokens=_COUNT, max_tokens=_COUNT,
-        request=_COMMITMENT, bound='"(?:bound|counted|estimate)"', reserved_tokens=_COUNT,
+        request=_COMMITMENT, bound=_one_of("bound", "counted", "estimate"), reserved_tokens=_COUNT,
         reserved_microusd=_optional(_COUNT), elapsed_ms=_COUNT,
     ),
     "attempt": _record(
@@ -73,12 +97,30 @@ _DATA = {
         turn=_ORDINAL, call=_NAME, tool=_NAME, permission=_PERMISSION, arguments=_COMMITMENT, result=_COMMITMENT,
         execution_time_ms=_COUNT, pass_fail=_FLAG, error=_optional(_ERROR),
     ),
-    "close": _record(
-        outcome='"(?:completed|unmet|breached|failed|refused|suspended)"', reason=_optional(_NAME), turns=_COUNT,
-        total_tokens=_COUNT, cost_microusd=_optional(_COUNT), elapsed_ms=_COUNT, output=_optional(_COMMITMENT),
-        files=_COMMITMENT, file_count=_COUNT,
+    "approval": _record(
+        call=_DIGEST, decision=_one_of("granted", "refused", "expired"), by=_optional(_NAME),
+        expires_at=_optional(_TEXT), statement=_optional(_TEXT), signature=_optional(_TEXT),
+    ),
+    "breach": _record(
+        turn=_COUNT, state_origin='"circuit_breaker"', breach_reason=_NAME,
+        scope=_optional(_one_of("session", "parent")), limit=_optional(_COUNT), spent=_optional(_COUNT),
+        next_at_most=_optional(_COUNT), input_hash=_DIGEST, pass_fail=_FALSE, token_delta=_ZERO,
+        execution_time_ms=_ZERO,
     ),
     "check": _record(criterion=_NAME, pass_fail=_FLAG, detail=_optional(_COMMITMENT)),
+    "close": _record(
+        outcome=_one_of("completed", "unmet", "breached", "failed", "refused", "suspended"), reason=_optional(_NAME),
+        turns=_COUNT, total_tokens=_COUNT, cost_microusd=_optional(_COUNT), elapsed_ms=_COUNT,
+        output=_optional(_COMMITMENT), files=_COMMITMENT, file_count=_COUNT,
+    ),
+    "resume": _record(after=_COUNT, in_doubt=_several(_COUNT), software=_NAME),
+    "attestation": _record(
+        decision=_one_of("accept", "reject"), reviewer=_NAME, frame=_DIGEST, frame_text=_COMMITMENT, notes=_NOTES,
+        statement=_TEXT, signature=_optional(_TEXT),
+    ),
+    "release": _record(
+        attestations=_several(_DIGEST), policy=_TEXT, files=_COMMITMENT, file_count=_COUNT, destination=_TEXT
+    ),
 }
 
 _DAY = (  # one that exists; the 29th of February of a year like 2000 takes the long way
@@ -103,14 +145,10 @@ _ENTRY = _record(content=_COMMITMENT, role=_NAME)
 _REQUEST = re.compile(rf"{_several(_ENTRY)}\Z".encode())
 _COMMITTED = re.compile(rb'\{"bytes":([0-9]{1,16}),"salted_sha256":"([0-9a-f]{64})","type":"((?:[^"\\]|\\.)*)"\}')
 
-Claim = tuple[int, str, str]
-"""A commitment in short: its length, its digest and its type."""
-
-
-def plain_claims(body: bytes, signature: bytes) -> tuple[str, str] | None:
+def plain_claims(body: bytes, signature: bytes) -> tuple[bytes, bytes] | None:
     """Return the ledger and the writer that a row claims, if its body is plainly canonical and of its kind's form.
 
-    None says nothing: the row may be as good, and must be parsed.
+    Both are ASCII. None says nothing: the row may be as good, and must be parsed.
     """
     found = _match(body)
     if found is None or len(signature) != SIGNATURE_BYTES:
@@ -121,7 +159,7 @@ def plain_claims(body: bytes, signature: bytes) -> tuple[str, str] | None:
         except ValueError:  # not UTF-8, and it is not plain
             return None
     ledger, writer = found.groups()
-    return ledger.decode(), writer.decode()
+    return ledger, writer
 
 
 def is_plain(body: bytes) -> bool:

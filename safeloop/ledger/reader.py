@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from safeloop.errors import LedgerError, VerificationError
+from safeloop.ledger.kinds import Claim
 from safeloop.ledger.note import parse_checkpoint
 from safeloop.ledger.rows import LEDGER_SESSION, Row
 from safeloop.ledger.site import real_path
@@ -111,7 +112,10 @@ class LedgerReader:
         Args:
             rows: At least one; each of its kind's form.
         """
-        known = [(row.idx, row.session, row.n, row.kind, row.data.get("parent")) for row in rows]
+        known = [
+            (idx, session, n, kind, data.get("parent"))
+            for idx, _, _, _, data, kind, _, n, _, session, _, _ in rows
+        ]
         return self._rows.searched_for(known)
 
     def index_sizes(self) -> dict[str, int]:
@@ -255,11 +259,9 @@ class LedgerReader:
         """
         return self._contents.get(commitment)
 
-    def whole_contents(
-        self, commitments: Iterable[Mapping[str, Any]], most_bytes: int
-    ) -> Iterator[tuple[int, bytes]]:
-        """Yield what is kept as it was committed, with its number among the commitments; silent about the rest."""
-        return self._contents.whole(commitments, most_bytes)
+    def whole_contents(self, claims: Iterable[Claim], most_bytes: int) -> Iterator[tuple[Claim, bytes]]:
+        """Yield what is kept as it was committed, with the claim; silent about the rest."""
+        return self._contents.whole(claims, most_bytes)
 
 
 def _holds(ordered: array[int], number: int) -> bool:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -31,7 +31,7 @@ RESERVED_SESSIONS = frozenset({"latest", LEDGER_SESSION})
 
 _new = tuple.__new__  # without the call between that names the fields
 
-_parse_own = partial(jiter.from_json, cache_mode="keys")  # lenient: for bytes only that were made or judged here
+_parse_own = jiter.from_json  # lenient: for bytes only that were made or judged here
 _KEYS = frozenset({"at", "data", "kind", "ledger", "n", "prev", "session", "v", "writer"})
 _AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\Z", re.ASCII)
 _HEX = re.compile(r"[0-9a-f]{64}\Z")

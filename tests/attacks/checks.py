@@ -196,8 +196,7 @@ OF_THE_WORD = (
     Check("an overrun is called one", f"{WORD}.intents._undercharged", nothing, "an overrun is passed over in silence"),
     Check("a reply has a price", f"{WORD}.intents._undercharged", nothing,
           "replies without a price give back what was reserved for them"),
-    *(Check("time", f"{WORD}.intents.{each}", nothing, "a request is granted when the time is over")
-      for each in ("_time_and_errors", "_beyond_time_and_errors")),
+    Check("time", f"{WORD}.intents._time_and_errors", nothing, "a request is granted when the time is over"),
     Check("time that runs on", f"{WORD}.intents._time_and_errors", nothing,
           "the clock is set back under a ceiling on time"),
     Check("errors", f"{WORD}.intents._time_and_errors", nothing, "a request is granted after too many errors"),

@@ -29,16 +29,26 @@ COMMITMENT = {"bytes": 5, "salted_sha256": "a" * 64, "type": "text/plain"}
 USAGE = dict.fromkeys(("input", "cache_write", "cache_read", "output", "thinking", "searches"), 3)
 ERROR = {"class": "Timeout", "status": None, "detail": COMMITMENT}
 GRANTED = {"name": "list_files", "permission": "read", "schema": "0" * 64}
+CRITERION = {"name": "report", "kind": "file"}
+CRITERIA = CRITERION | {
+    "file": "report.md", "contains": ["a \"word\"", ""], "not_contains": [], "matches": ["\\d+\n"], "min_chars": 0,
+    "max_chars": 9, "schema": "s.json", "command": ["./check", "--all"], "retries": 2,
+}  # fmt: skip
 PLAINLY = [
     None, 0, 1, 10**15 - 1, True, False, "x", "é" * 100, "\x7f\u2028", "0" * 64, "bound", "read", "destructive",
     "completed", COMMITMENT, USAGE, ERROR, ERROR | {"status": 429, "detail": None},
     [], {}, {"turns": 5, "tokens": 15_000}, {"elapsed_ms": 1, "turns": 0}, [GRANTED], [GRANTED, GRANTED],
+    "granted", "expired", "circuit_breaker", "parent", "accept", "reject", ["0" * 64], [3, 4],
+    [CRITERION], [CRITERIA, CRITERION], [CRITERION] * 100, {"permissions": ["read", "write"]},
+    {"permissions": [], "names": ["list_files", "files__read:read"]},
 ]  # fmt: skip
 OTHERWISE = [
     10**15, 2**53 - 1, 2**53, -1, 1.0, 1.5, "é" * 101, 'a "quote"', "back\\slash", "tab\t", "\0", "\ud800", "g" * 64,
     "Read", COMMITMENT | {"bytes": -1}, COMMITMENT | {"more": 1}, COMMITMENT | {"type": "a" * 201}, USAGE | {"input": None},
     ERROR | {"class": 1}, ERROR | {"detail": {}},
     {"turns": -1}, {"turn": 1}, {"turns": 2**53}, [GRANTED | {"name": 1}], [GRANTED | {"permission": "all"}], [{}],
+    [CRITERION] * 101, [CRITERION | {"more": 1}], [{"name": "no kind"}], [CRITERIA | {"retries": -1}],
+    [CRITERION | {"contains": "x"}], {"permissions": ["all"]}, {"names": []}, ["g" * 64], ["0" * 63], "n" * 4_001, "\x1f",
 ]  # fmt: skip
 
 
@@ -60,7 +70,7 @@ def bodies(kind: str, *, is_plain: bool) -> st.SearchStrategy[bytes]:
 @given(data=st.data())
 def test_what_is_plain_is_canonical_and_of_its_form_and_what_runs_write_is_plain(kind: str, data: st.DataObject) -> None:
     body = data.draw(bodies(kind, is_plain=True))
-    assert plain_claims(body, SIGNATURE) == (BODY["ledger"], BODY["writer"])
+    assert plain_claims(body, SIGNATURE) == (BODY["ledger"].encode(), BODY["writer"].encode())
     body = data.draw(bodies(kind, is_plain=False))
     if plain_claims(body, SIGNATURE) is not None:
         row = parse_row(0, body, SIGNATURE)
@@ -70,7 +80,7 @@ def test_what_is_plain_is_canonical_and_of_its_form_and_what_runs_write_is_plain
 @given(data=st.data())
 def test_a_change_of_a_byte_that_is_still_plain_is_still_strict(data: st.DataObject) -> None:
     body = bytearray(encode(BODY))
-    assert plain_claims(bytes(body), SIGNATURE) == ("safeloop.local/6f1c", "1" * 64)
+    assert plain_claims(bytes(body), SIGNATURE) == (b"safeloop.local/6f1c", b"1" * 64)
     body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     if plain_claims(bytes(body), SIGNATURE) is not None:
         row = parse_row(0, bytes(body), SIGNATURE)
@@ -91,6 +101,49 @@ def test_what_the_strict_way_refuses_is_not_plain(change: dict[str, Any]) -> Non
         row = parse_row(0, body, SIGNATURE)
         check_data(row.kind, row.data)
     assert plain_claims(body, SIGNATURE) is None
+
+
+ATTESTATION = {
+    "decision": "accept", "reviewer": "alice", "frame": "0" * 64, "frame_text": COMMITMENT, "notes": "", "signature": None,
+    "statement": "said",
+}  # fmt: skip
+
+
+def attested(**said: str) -> bytes:
+    body = BODY | {"kind": "attestation", "data": ATTESTATION | said}
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("text", ['"', "\\", "\b", "\f", "\n", "\r", "\t", "\x7f", "/", "é", '\\",', ""])
+def test_a_text_is_plain_with_whatever_has_an_escape_of_its_own(text: str) -> None:
+    for key in ("statement", "notes"):
+        body = attested(**{key: f"a{text}b{text}"})
+        assert plain_claims(body, SIGNATURE) is not None
+        assert parse_row(0, body, SIGNATURE).data[key] == f"a{text}b{text}"
+
+
+@pytest.mark.parametrize("escape", ["\\/", "\\u0041", "\\u000a", "\\u001f", "\\u00e9", "\\ud800", "\\x", "\\", "\n", "\x1f", "\0"])
+def test_a_text_with_any_other_escape_is_not_plain(escape: str) -> None:
+    for key in ("statement", "notes"):
+        assert plain_claims(attested(**{key: "HERE"}).replace(b"HERE", escape.encode()), SIGNATURE) is None
+
+
+@pytest.mark.parametrize("note", ["n" * 4_000, "\n" * 4_000, "é" * 2_000, "é" * 1_999 + '"\\'])
+def test_notes_are_plain_up_to_as_many_bytes_as_they_may_have(note: str) -> None:
+    assert plain_claims(attested(notes=note), SIGNATURE) is not None
+    assert plain_claims(attested(notes=note + "n"), SIGNATURE) is None
+    with pytest.raises(EncodingError):
+        check_data("attestation", ATTESTATION | {"notes": note + "n"})
+
+
+@pytest.mark.parametrize("piece", ["a", "\\n", "\\\\", "é"])
+def test_the_longest_text_that_is_not_plain_is_looked_at_once(piece: str) -> None:
+    long = attested(statement="HERE").replace(b"HERE", piece.encode() * (50_000 // len(piece.encode())))
+    assert plain_claims(long, SIGNATURE) is not None
+    for end in (b"\\/", b"\n", b"\xff"):  # tried again from every place it would take an hour
+        assert plain_claims(long.replace(b'"},"kind"', end + b'"},"kind"'), SIGNATURE) is None
+    for end in (b"\n", b"\xff"):
+        assert plain_claims(long[:30_000] + end + long[30_000:], SIGNATURE) is None
 
 
 @pytest.mark.parametrize("year", [0, 1, 4, 1900, 2000, 2026, 2028, 9999])

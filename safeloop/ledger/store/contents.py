@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from safeloop.errors import LedgerError, LedgerLocked, VerificationError
-from safeloop.ledger.content import Content, check_content
+from safeloop.errors import LedgerError, LedgerLocked
+from safeloop.ledger.content import Content, check_content, is_claimed
+from safeloop.ledger.kinds import Claim
 from safeloop.ledger.store import database, schema
 
 _AT_ONCE = 64  # always as many, so that SQLite keeps the statement
@@ -104,12 +105,12 @@ class ContentStore:
             ).fetchone()
         return None if found is None else _committed(commitment, *found)
 
-    def whole(self, commitments: Iterable[Mapping[str, Any]], most_bytes: int) -> Iterator[tuple[int, bytes]]:
-        """Yield what is here as it was committed, with its number among the commitments, in any order.
+    def whole(self, claims: Iterable[Claim], most_bytes: int) -> Iterator[tuple[Claim, bytes]]:
+        """Yield what is here as it was committed, with the claim, in any order.
 
         It says nothing of others, nor of what is longer than `most_bytes`; and it is quicker than one by one.
         """
-        wanted = {bytes.fromhex(each["salted_sha256"]): (number, each) for number, each in enumerate(commitments)}
+        wanted = {bytes.fromhex(claim[1]): claim for claim in claims}
         if self._connection is None:
             return
         self._require_table(self._connection)
@@ -119,12 +120,9 @@ class ContentStore:
             with database.translated(self._name):
                 rows = self._connection.execute(_SOME, (most_bytes, *some, *some[:1] * (_AT_ONCE - len(some))))
                 for digest, salt, data, media_type in rows:
-                    number, commitment = wanted[digest]
-                    try:
-                        kept = _committed(commitment, salt, data, media_type)
-                    except VerificationError:
-                        continue  # `get` says why
-                    yield number, kept
+                    claim = wanted[digest]
+                    if type(salt) is type(data) is bytes and is_claimed(claim, salt, data, media_type):
+                        yield claim, data
 
     def holds(self, digest: bytes) -> bool:
         """Say whether there are bytes under this digest; they are not looked at."""

@@ -38,20 +38,22 @@ def blocks(rows: Iterable[tuple[object, object, object]], size: int) -> Iterator
     Raises:
         LedgerError: The rows cannot be read further; what was read before has come as a block.
     """
-    block, end, weight = Block(), 0, 0
+    block, end, room = Block(), 0, 0
     try:
         for idx, body, signature in rows:
             if type(idx) is not int or idx < end:
                 block.strays.append((idx, end))
                 continue
-            if idx != end or idx % size == 0 or weight > MOST_BYTES:
+            if idx != end or idx & size - 1 == 0 or room <= 0:
                 if block.bodies:
                     yield block
-                    block, weight = Block(), 0
-                block.first = idx
-            block.bodies.append(body)
-            block.signatures.append(signature)
-            weight += len(body) if isinstance(body, bytes) else 0
+                    block = Block()
+                block.first, room = idx, MOST_BYTES
+                add_body, add_signature = block.bodies.append, block.signatures.append
+            add_body(body)
+            add_signature(signature)
+            if type(body) is bytes:
+                room -= len(body)
             end = idx + 1
     except LedgerError:
         yield block

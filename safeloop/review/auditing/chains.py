@@ -62,10 +62,11 @@ class Link(Protocol):
 
 @dataclass(slots=True)
 class _Run:
-    """Rows of one session, each following the one before; `is_promise` if all are `spec` rows."""
+    """Rows of one session, each following the one before, up to this `n` and leaf; all `spec` rows if a promise."""
 
     first: Row
-    last: Row
+    n: int
+    leaf: str
     is_promise: bool
 
 
@@ -117,8 +118,7 @@ class Chains:
         if not all(self.follows(run.first.session, run.first.n, bytes.fromhex(run.first.prev)) for run in runs):
             return False
         for run in runs:
-            last = run.last
-            self.advance(last.session, last.n, bytes.fromhex(last.leaf), is_promise=run.is_promise)
+            self.advance(run.first.session, run.n, bytes.fromhex(run.leaf), is_promise=run.is_promise)
         return bool(runs)
 
     def follows(self, session: str, n: int, prev: bytes) -> bool:
@@ -188,12 +188,14 @@ def _runs(rows: Iterable[Row]) -> Collection[_Run]:
     """Return the rows as runs, one for each session; none if any of them does not follow the one before it."""
     runs: dict[str, _Run] = {}
     for row in rows:
-        run = runs.get(row.session)
+        _, _, _, _, _, kind, _, n, prev, session, _, leaf = row
+        run = runs.get(session)
         if run is None:
-            runs[row.session] = _Run(row, row, row.kind == "spec")
-        elif row.n == run.last.n + 1 and row.prev == run.last.leaf:
-            run.last = row
-            run.is_promise = run.is_promise and row.kind == "spec"
+            runs[session] = _Run(row, n, leaf, kind == "spec")
+        elif n == run.n + 1 and prev == run.leaf:
+            run.n, run.leaf = n, leaf
+            if run.is_promise:
+                run.is_promise = kind == "spec"
         else:
             return ()
     return runs.values()

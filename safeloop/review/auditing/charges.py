@@ -91,15 +91,21 @@ class ChargeCheck:
 
     def follow(self, row: Row) -> None:
         """Take in the next row; one that is passed over is noticed."""
-        self._is_asked = self._is_asked and row.idx == self._next
+        self.follow_all((row,))
+
+    def follow_all(self, rows: Sequence[Row]) -> None:
+        """Take in the next rows, at least one, at positions that follow each other."""
+        self._is_asked = self._is_asked and rows[0].idx == self._next
         if not self._is_asked:
             return
-        self._next += 1
-        newest = self._book.newest
-        post(self._book, row)
-        if self._book.newest != newest:
-            for hour, figures in self._book.ended():
-                self._compare(hour, figures)
+        self._next += len(rows)
+        book = self._book
+        for row in rows:
+            newest = book.newest
+            post(book, row)
+            if book.newest != newest:
+                for hour, figures in book.ended():
+                    self._compare(hour, figures)
 
     def finish(self, end: int) -> Iterator[Finding]:
         """Compare what is left, if every row up to this position was shown; yield what was found."""

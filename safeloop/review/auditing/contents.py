@@ -16,8 +16,8 @@ from typing import Any
 from safeloop.errors import EncodingError, LedgerError, LedgerLocked, VerificationError
 from safeloop.ledger import Row
 from safeloop.ledger.content import MANIFESTS, commitments, manifest_entries
-from safeloop.ledger.kinds import check_data, committed_in, digest
-from safeloop.ledger.quick import Claim, commitments_in, is_plain_request
+from safeloop.ledger.kinds import Claim, check_data, claims_in, digest
+from safeloop.ledger.quick import commitments_in, is_plain_request
 from safeloop.ledger.reader import LedgerReader
 from safeloop.review.auditing.findings import Finding, Rule, counted, finding
 from safeloop.review.auditing.promised import DIGESTS, digest_fault, digested, list_fault
@@ -65,7 +65,7 @@ class ContentCheck:
             rows: Of known kinds and of their forms.
         """
         self._lists, self._settled, digests = {}, set(), dict[Claim, str]()
-        claims = list(map(_claims, rows))
+        claims = [claims_in(row.kind, row.data) for row in rows]
         summed = {_claim(row.data[keys[0]]) for row in rows if row.kind in DIGESTS and (keys := digested(row))}
         wanted = self._not_remembered(chain.from_iterable(claims))
         try:
@@ -87,7 +87,8 @@ class ContentCheck:
         lacking = {claim for claim in wanted if not self._is_remembered(claim)}
         self._settled = {
             row.idx for row, claimed in zip(rows, claims, strict=True)
-            if lacking.isdisjoint(claimed) and (row.kind not in _MORE or self._is_more(row, digests))
+            if not (lacking and lacking.intersection(claimed))
+            and (row.kind not in _MORE or self._is_more(row, digests))
         }
 
     def add(self, row: Row) -> Iterable[Finding]:
@@ -96,7 +97,8 @@ class ContentCheck:
 
     def unsettled(self, rows: Iterable[Row]) -> list[Row]:
         """Return those of the next rows of which there may be something to say."""
-        return [row for row in rows if row.idx not in self._settled]
+        settled = self._settled
+        return [row for row in rows if row.idx not in settled]
 
     def _is_more(self, row: Row, digests: Mapping[Claim, str]) -> bool:
         """Say whether what a row commits to, which is whole, is also known to be what it should be besides."""
@@ -107,7 +109,7 @@ class ContentCheck:
         return keys is None or digests.get(_claim(row.data[keys[0]])) == row.data[keys[1]]
 
     def _check(self, row: Row) -> Iterator[Finding]:
-        for claim in _claims(row):
+        for claim in claims_in(row.kind, row.data):
             if not self._is_remembered(claim):
                 yield from self._read(row, claim, [])
         if row.kind in MANIFESTS:
@@ -182,9 +184,9 @@ class ContentCheck:
 
     def _read_together(self, wanted: list[Claim]) -> Iterator[tuple[Claim, bytes]]:
         """Yield what is whole of these, and remember it."""
-        for number, data in self._reader.whole_contents(map(_commitment, wanted), _MOST_BYTES):
-            self._remember(wanted[number])
-            yield wanted[number], data
+        for claim, data in self._reader.whole_contents(wanted, _MOST_BYTES):
+            self._remember(claim)
+            yield claim, data
 
     def _read(self, row: Row, claim: Claim, into: list[bytes]) -> Iterator[Finding]:
         """Read content and put it into the list if it is what the row committed to."""
@@ -267,10 +269,6 @@ class ContentCheck:
         for name in listed:
             self._erased.setdefault(name, row.id)
         self._erased_by[row.id] = len(listed)
-
-
-def _claims(row: Row) -> list[Claim]:
-    return [(each["bytes"], each["salted_sha256"], each["type"]) for each in committed_in(row.kind, row.data)]
 
 
 def _claim(commitment: Mapping[str, Any]) -> Claim:

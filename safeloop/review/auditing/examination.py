@@ -25,6 +25,7 @@ from safeloop.review.auditing.trees import Place
 from safeloop.review.auditing.word import Word
 
 _NAMED_SESSIONS = 10
+_SPECIAL = frozenset({*TELLING, "attestation"})
 
 
 class Examination:
@@ -109,18 +110,17 @@ class Examination:
             return False
         self._contents.look_ahead(rows)
         self.findings += self._keyring.follow_all(rows)
-        for row in rows:
-            if row.kind in TELLING and (words := self._chains.tell(row)):
+        special = [row for row in rows if row.kind in _SPECIAL]
+        for row in special:
+            if words := self._chains.tell(row):
                 self.findings.append(about(row, Rule.OPEN, words))
         for row in self._contents.unsettled(rows):
             self.findings += self._contents.add(row)
-        for row in rows:
+        for row in special:
             if row.kind == "attestation":
                 self._examine_attestation(row)
-        for row in rows:
-            self.findings += self._word.follow(row)
-        for row in rows:
-            self._charges.follow(row)
+        self.findings += self._word.follow_all(rows)
+        self._charges.follow_all(rows)
         return True
 
     def overhear(self, testimony: Testimony) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from safeloop.ledger import ed25519
 from safeloop.ledger.quick import plain_claims
 from safeloop.ledger.seal import pae, sealed_leaf
 from safeloop.ledger.trust import Trust
 from safeloop.review.auditing.blocks import Block, subtree
-from safeloop.review.auditing.testimony import Testimony, as_bytes, doubts, is_signed, replayed
+from safeloop.review.auditing.testimony import Testimony, as_bytes, doubts, replayed, signer
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +58,16 @@ class Judge:
         places = range(len(bodies))
         asked = None if self.session is None else tuple(at for at in places if self._is_asked_for(block.bodies[at]))
         claims = list(map(plain_claims, bodies, signatures))
-        first, since, trust, origin = block.first, self.since, self.trust, self.origin
-        unclear = [
-            at for at in (places if asked is None else asked)
-            if (claim := claims[at]) is None
-            or not (first + at < since or is_signed(first + at, claim, signatures[at], messages[at], trust, origin))
-        ]
-        found = {}
-        for at in unclear:
+        first, since, latest, found = block.first, self.since, None, {}
+        key, end = b"", 0.0
+        for at in places if asked is None else asked:
+            claim = claims[at]
+            if claim is not None:
+                if claim != latest:
+                    latest = claim
+                    key, end = signer(claim, self.trust, self.origin)
+                if first + at < since or (first + at < end and ed25519.verify(key, signatures[at], messages[at])):
+                    continue
             doubt = self._judge(first + at, block.bodies[at], block.signatures[at])
             if doubt is not None:
                 found[at] = doubt

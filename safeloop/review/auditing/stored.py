@@ -47,17 +47,17 @@ class StoredHashes:
             first: The position of its first leaf, a multiple of their number.
             levels: Its hashes, from the leaves up to its root.
         """
+        taken: list[list[Entry]] = []
         for level, hashes in enumerate(levels):
             begin, end = first >> level, (first >> level) + len(hashes)
-            entries = list(islice(self._read(level, len(hashes)), len(hashes)))
-            if entries != list(zip(range(begin, end), hashes, strict=True)):
+            entries = self._take(level, len(hashes))
+            taken.append(entries)
+            expected = list(zip(range(begin, end), hashes, strict=True))
+            # A real that equals an integer is no place.
+            if entries != expected or set(map(type, map(itemgetter(0), entries))) != {int}:
+                for below, unused in enumerate(taken):
+                    self._ahead[below].extendleft(reversed(unused))
                 return False
-            if set(map(type, map(itemgetter(0), entries))) != {int}:  # a real that equals an integer is no place
-                return False
-        for level, hashes in enumerate(levels):
-            ahead = self._ahead[level]
-            for _ in hashes:
-                ahead.popleft()
         return True
 
     def total(self) -> int | None:
@@ -68,14 +68,27 @@ class StoredHashes:
             self.fault = str(error)
             return None
 
+    def _take(self, level: int, number: int) -> list[Entry]:
+        """Return the next so many entries, or all that are left."""
+        ahead = self._opened(level)
+        entries = [ahead.popleft() for _ in range(min(number, len(ahead)))]
+        self._read_into(entries, level, number - len(entries))
+        return entries
+
     def _read(self, level: int, number: int) -> deque[Entry]:
         """Read ahead until there are so many entries, if there are."""
-        ahead = self._ahead.get(level)
-        if ahead is None:
-            self._open[level], ahead = self._level(level), deque()
-            self._ahead[level] = ahead
+        ahead = self._opened(level)
+        self._read_into(ahead, level, number - len(ahead))
+        return ahead
+
+    def _opened(self, level: int) -> deque[Entry]:
+        """Return what was read of a level and not asked for yet."""
+        if level not in self._open:
+            self._open[level], self._ahead[level] = self._level(level), deque()
+        return self._ahead[level]
+
+    def _read_into(self, entries: list[Entry] | deque[Entry], level: int, number: int) -> None:
         try:
-            ahead.extend(islice(self._open[level], max(0, number - len(ahead))))
+            entries.extend(islice(self._open[level], max(0, number)))
         except LedgerError as error:
             self.fault = str(error)
-        return ahead

@@ -5,6 +5,7 @@ Pure, and of one row only: an audit may judge rows in several processes and need
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -37,27 +38,23 @@ class Testimony:
 
 def as_bytes(stored: Iterable[object]) -> list[bytes]:
     """Return whatever is stored as bodies or signatures as bytes; what is none counts as empty."""
-    return [each if isinstance(each, bytes) else b"" for each in stored]
+    return [each if type(each) is bytes else b"" for each in stored]
 
 
-def is_signed(
-    idx: int, claims: tuple[str, str], signature: bytes, message: bytes, trust: Trust, origin: str | None
-) -> bool:
-    """Say whether the writer that a row claims is pinned, signed it, and counts at its position.
+def signer(claims: tuple[bytes, bytes], trust: Trust, origin: str | None) -> tuple[bytes, float]:
+    """Return the raw key of the writer that rows claim, and the position from which on it does not count.
 
     Args:
-        idx: Its position.
         claims: As `quick.plain_claims` returned them.
-        signature: What is stored as the signature.
-        message: What the signature would cover.
-        trust: The auditor's pins.
+        trust: The auditor's pins; whoever is not pinned counts nowhere.
         origin: As for `judge`.
     """
-    ledger, writer = claims
-    signer = trust.writers.get(writer)
-    if signer is None or not ed25519.verify(signer.key.raw, signature, message):
-        return False
-    return not _revoked(idx, writer, trust, origin or ledger)
+    ledger, writer = (claim.decode("ascii") for claim in claims)
+    pinned = trust.writers.get(writer)
+    if pinned is None:
+        return b"", 0
+    size = trust.revoked_from(writer, origin or ledger)
+    return pinned.key.raw, math.inf if size is None else size
 
 
 def doubts(idx: int, body: object, signature: object, trust: Trust, origin: str | None) -> Testimony | None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safeloop.ledger import Row
-from safeloop.ledger.charges import Held
+from safeloop.ledger.charges import Held, charged
 from safeloop.review.auditing.charges import _Recount
 from safeloop.review.auditing.word.closing import close
 from safeloop.review.auditing.word.scopes import Account, Pending
@@ -47,12 +47,12 @@ def test_what_a_session_was_charged_is_what_the_breaker_counts(drafts: list[tupl
     for each in (row(n, *draft) for n, draft in enumerate(drafts)):
         tally.add(each)
         if each.kind == "intent":
-            account.reserve(each)
             tokens, price = each.data["reserved_tokens"], each.data["reserved_microusd"]
+            account.reserve(each.data["turn"], tokens, price)
             pending[each.n] = Pending(each.data["turn"], 1, tokens, price, "")
             change = tokens, price or 0
         else:
-            change = account.settle(each, pending.pop(each.data["intent"], None))
+            change = account.settle(each, charged(each), pending.pop(each.data["intent"], None))
         changes = [one + more for one, more in zip(changes, change, strict=True)]
         own = account.own
         assert (own.replies, own.unpriced, own.microusd) == (tally.replies, tally.unpriced, tally.microusd)
@@ -67,7 +67,10 @@ def test_a_childs_charges_are_its_parents_and_its_grandparents(drafts: list[tupl
     second = Account("b", Ceilings(), first)
     third = Account("c", Ceilings(), second)
     for each in (row(n, *draft) for n, draft in enumerate(drafts)):
-        third.reserve(each) if each.kind == "intent" else third.settle(each, None)
+        if each.kind == "intent":
+            third.reserve(each.data["turn"], each.data["reserved_tokens"], each.data["reserved_microusd"])
+        else:
+            third.settle(each, charged(each), None)
     sums = [(each.turns, each.tokens, each.microusd) for each in (first, second, third)]
     assert sums[0] == sums[1] == sums[2]
     assert first.own.tokens == second.own.tokens == 0
@@ -79,7 +82,8 @@ def test_a_sum_beyond_what_a_row_can_hold_is_stated_as_the_largest(stated: int, 
     account = Account("s", Ceilings(), None)
     session = Governed(3, "", "m", account, {}, {}, {})
     for n in range(2):
-        account.settle(row(n, "turn", {"turn": n + 1, "intent": None, "token_delta": LARGEST, "cost_microusd": 0}), None)
+        reply = row(n, "turn", {"turn": n + 1, "intent": None, "token_delta": LARGEST, "cost_microusd": 0})
+        account.settle(reply, charged(reply), None)
     data = {"turns": 2, "total_tokens": stated, "cost_microusd": 0, "outcome": "failed"}
     said = [found.message for found in close(session, row(2, "close", data))]
     assert said == ([f"row 3: states total_tokens {stated:,}, and its rows add up to {LARGEST:,}"] if wrong else [])

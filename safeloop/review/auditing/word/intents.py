@@ -5,45 +5,52 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from safeloop.ledger import Row
-from safeloop.ledger.charges import charged
 from safeloop.review.auditing.findings import Finding, Rule, about
 from safeloop.review.auditing.word.scopes import Pending
 from safeloop.review.auditing.word.states import Governed
-from safeloop.spec import Ceilings, Reason, crossing
+from safeloop.spec import Reason, crossing
 from safeloop.spec.tally import BUSY
 
 
-def reserve(session: Governed, row: Row, hour: str) -> Iterable[Finding]:
+def reserve(session: Governed, row: Row, hour: str) -> list[Finding]:
     """Take in an intent: its number, its model, what it asks for, and the ceilings that only rows' order can tell."""
+    found: list[Finding] = []
     data = row.data
     turn, attempt, reserved = data["turn"], data["attempt"], data["reserved_tokens"]
-    is_next = turn == session.last_turn + 1 and attempt == 1
-    found = []
     if session.used_up:
         found.append(about(row, Rule.CEILING, f"asks on after criterion {session.used_up} failed with no retry left"))
-    if not is_next and session.unanswered.get(turn) != attempt - 1:
+    if not (turn == session.last_turn + 1 and attempt == 1) and session.unanswered.get(turn) != attempt - 1:
         found.append(about(row, Rule.INTENT, f"asks for attempt {attempt} at turn {turn}, {_expected(session)}"))
     if data["model"] != session.model:
         words = f"asks model {data['model']}, and the session was opened for {session.model}"
         found.append(about(row, Rule.INTENT, words))
     if data["max_tokens"] > data["wanted_max_tokens"] or data["max_tokens"] > reserved:
         found += _beyond_limits(row)
-    found += _time_and_errors(session, row)
+    if session.is_answering:
+        _close_batch(session)
+    ceilings = session.account.ceilings
+    if ceilings.elapsed_ms is not None or ceilings.errors is not None:
+        found += _time_and_errors(session, row)
+    session.elapsed_ms = max(session.elapsed_ms, data["elapsed_ms"])
     session.last_turn = max(session.last_turn, turn)
     session.unanswered[turn] = attempt
     session.pending[row.n] = Pending(turn, attempt, reserved, data["reserved_microusd"], hour)
     return found
 
 
-def settle(session: Governed, row: Row, held: Pending | None) -> Iterable[Finding]:
+def settle(
+    session: Governed, row: Row, charge: tuple[int, int | None], held: Pending | None
+) -> Iterable[Finding]:
     """Take in a `turn` or `attempt` row: it ends one open intent, and charges what was used.
 
     Args:
         session: It.
         row: It.
+        charge: What it charges.
         held: The open intent that the row names, if it does.
     """
-    data, found = row.data, []
+    found: list[Finding] = []
+    data = row.data
     if held is None:
         where = "names no intent" if data["intent"] is None else f"names n {data['intent']}, where no intent is open"
         found.append(about(row, Rule.INTENT, f"{row.kind} {data['turn']} {where}"))
@@ -52,7 +59,8 @@ def settle(session: Governed, row: Row, held: Pending | None) -> Iterable[Findin
             words = (f"is attempt {data['attempt']} at turn {data['turn']}, and its intent at n {data['intent']} is "
                      f"attempt {held.attempt} at turn {held.turn}")
             found.append(about(row, Rule.INTENT, words))
-        found += [about(row, Rule.CHARGE, words) for words in _undercharged(row, held)]
+        for words in _undercharged(row, charge, held):
+            found.append(about(row, Rule.CHARGE, words))
     if row.kind == "turn":
         session.unanswered.pop(data["turn"], None)
         _close_batch(session)
@@ -83,11 +91,12 @@ def _expected(session: Governed) -> str:
     return f"where attempt 1 at turn {session.last_turn + 1} should follow{open_turns}"
 
 
-def _undercharged(row: Row, held: Pending) -> Iterable[str]:
-    data, (tokens, price) = row.data, charged(row)
+def _undercharged(row: Row, charge: tuple[int, int | None], held: Pending) -> Iterable[str]:
+    words: list[str] = []
+    data, (tokens, price) = row.data, charge
     if row.kind == "attempt":
         return _in_full(tokens, price, held, "an attempt in doubt") if data["in_doubt"] else ()
-    usage, words = data["usage"], list[str]()
+    usage = data["usage"]
     if usage is None:
         words += _in_full(tokens, price, held, "a reply without usage")
     elif tokens != (used := _billed(usage)):
@@ -111,22 +120,15 @@ def _in_full(tokens: int, microusd: int | None, held: Pending, what: str) -> Ite
         yield f"charges {price} for {what}, and {held.microusd:,} were reserved"
 
 
-def _time_and_errors(session: Governed, row: Row) -> Iterable[Finding]:
-    elapsed_ms, ceilings, words = row.data["elapsed_ms"], session.account.ceilings, list[str]()
-    if ceilings.elapsed_ms is not None and elapsed_ms < session.elapsed_ms:
-        words.append(f"sets its clock back: {elapsed_ms:,} ms elapsed, and an earlier row of its session says "
-                     f"{session.elapsed_ms:,}")
-    session.elapsed_ms = max(session.elapsed_ms, elapsed_ms)
-    _close_batch(session)
-    if ceilings.elapsed_ms is not None or ceilings.errors is not None:
-        words += _beyond_time_and_errors(session, ceilings)
-    return [about(row, Rule.CEILING, each) for each in words] if words else ()
-
-
-def _beyond_time_and_errors(session: Governed, ceilings: Ceilings) -> Iterator[str]:
+def _time_and_errors(session: Governed, row: Row) -> Iterator[Finding]:
+    elapsed_ms, ceilings, before = row.data["elapsed_ms"], session.account.ceilings, session.elapsed_ms
+    if ceilings.elapsed_ms is not None and elapsed_ms < before:
+        words = f"sets its clock back: {elapsed_ms:,} ms elapsed, and an earlier row of its session says {before:,}"
+        yield about(row, Rule.CEILING, words)
     for breach in (
-        crossing(Reason.TIME, ceilings.elapsed_ms, session.elapsed_ms),
+        crossing(Reason.TIME, ceilings.elapsed_ms, max(before, elapsed_ms)),
         crossing(Reason.ERRORS, ceilings.errors, session.errors),
     ):
         if breach is not None:
-            yield f"granted beyond the {breach.reason} of {breach.limit:,}: {breach.spent:,}"
+            words = f"granted beyond the {breach.reason} of {breach.limit:,}: {breach.spent:,}"
+            yield about(row, Rule.CEILING, words)

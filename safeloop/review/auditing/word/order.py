@@ -11,14 +11,8 @@ from safeloop.review.auditing.word.states import Governed
 WORK = frozenset({"intent", "attempt", "turn", "call", "tool", "breach", "check", "close", "resume"})
 """Kinds that only a loop writes in its session's name."""
 
-_MOVES = frozenset({"breach", "resume"})
 _RUNS = frozenset({"intent", "call", "tool", "resume"})
 _WAITS = frozenset({"intent", "turn", "call", "tool", "breach", "check"})  # an attempt in doubt may be settled
-
-
-def is_free(session: Governed, row: Row) -> bool:
-    """Say whether a row may come here and changes nothing about what may follow."""
-    return not (session.breach or session.suspended or row.kind in _MOVES)
 
 
 def move(session: Governed, row: Row) -> Iterator[Finding]:

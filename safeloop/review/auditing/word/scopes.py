@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from safeloop.ledger import Row
-from safeloop.ledger.charges import charged
 from safeloop.spec import Breach, Ceilings, Reason, crossing
 from safeloop.spec.tally import Turns
 
@@ -66,33 +65,42 @@ class Account:
         if parent is not None:
             parent.has_children = True
 
-    def reserve(self, intent: Row) -> None:
+    def reserve(self, turn: int, tokens: int, price: int | None) -> None:
         """Charge an intent of its own."""
-        data = intent.data
-        price = data["reserved_microusd"]
         self.own.unpriced += price is None
-        self._charge_own(data["turn"], data["reserved_tokens"], price or 0)
+        self._charge_own(turn, tokens, price or 0)
 
-    def settle(self, row: Row, held: Pending | None) -> tuple[int, int]:
+    def settle(self, row: Row, charge: tuple[int, int | None], held: Pending | None) -> tuple[int, int]:
         """Charge what came of an attempt in place of what was held for it.
+
+        Args:
+            row: A `turn` or `attempt` row.
+            charge: As `ledger.charges.charged` says of it.
+            held: The intent that it settles, if there is one.
 
         Returns:
             By how many tokens and micro-dollars the charge has changed.
         """
-        tokens, price = charged(row)
-        self.own.unpriced += price is None
-        self.own.replies += row.kind == "turn"
-        change = tokens, price or 0
+        own, (tokens, price) = self.own, charge
+        own.unpriced += price is None
+        own.replies += row.kind == "turn"
+        microusd = price or 0
         if held is not None:
-            self.own.unpriced -= held.microusd is None
-            change = tokens - held.tokens, change[1] - (held.microusd or 0)
-        self._charge_own(row.data["turn"], *change)
-        return change
+            own.unpriced -= held.microusd is None
+            tokens, microusd = tokens - held.tokens, microusd - (held.microusd or 0)
+        self._charge_own(row.data["turn"], tokens, microusd)
+        return tokens, microusd
 
     def _charge_own(self, turn: int, tokens: int, microusd: int) -> None:
-        self.own.tokens += tokens
-        self.own.microusd += microusd
-        self.charge(self._asked.add(turn), tokens, microusd)
+        own = self.own
+        own.tokens += tokens
+        own.microusd += microusd
+        turns = self._asked.add(turn)
+        self.turns += turns
+        self.tokens += tokens
+        self.microusd += microusd
+        if self.parent is not None:
+            self.parent.charge(turns, tokens, microusd)
 
     def charge(self, turns: int, tokens: int, microusd: int) -> None:
         """Charge this account and every ancestor's; less than nothing is given back."""
@@ -120,26 +128,25 @@ class Account:
             account = account.parent
 
 
-def crossed(account: Account, intent: Row, *, is_own: bool) -> Iterable[str]:
+def crossed(account: Account, intent: Mapping[str, Any], *, is_own: bool) -> Iterator[str]:
     """Say which ceilings an intent was granted beyond, by the rule that the breaker decides by.
 
     Args:
         account: Of the intent's session, or of an ancestor; the intent is charged already.
-        intent: Its data has the form of its kind.
+        intent: Data of the form of its kind.
         is_own: The account is the session's.
     """
-    data, ceilings = intent.data, account.ceilings
-    tokens, price = data["reserved_tokens"], data["reserved_microusd"]
-    turn = max(account.turns, data["turn"] if is_own else 0)
-    breaches = (
+    ceilings, tokens, price = account.ceilings, intent["reserved_tokens"], intent["reserved_microusd"]
+    turn = intent["turn"] if is_own and intent["turn"] > account.turns else account.turns
+    for breach in (
         crossing(Reason.TURNS, ceilings.turns, turn - 1, 1),
         crossing(Reason.TOKENS, ceilings.tokens, account.tokens - tokens, tokens),
         crossing(Reason.COST, ceilings.microusd, account.microusd - (price or 0), price or 0),
-    )
-    words = [] if breaches == (None, None, None) else [beyond(breach) for breach in breaches if breach is not None]
+    ):
+        if breach is not None:
+            yield beyond(breach)
     if ceilings.microusd is not None and price is None:
-        words.append(f"granted without a price under the {Reason.COST} of {ceilings.microusd:,}")
-    return words
+        yield f"granted without a price under the {Reason.COST} of {ceilings.microusd:,}"
 
 
 def too_many_calls(account: Account) -> Iterator[str]:

@@ -9,9 +9,10 @@ been refused was; and what was never written. All times are the writer's claims.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from safeloop.ledger import Row, visible
+from safeloop.ledger.charges import charged
 from safeloop.ledger.rows import LEDGER_SESSION
 from safeloop.ledger.trust import Trust
 from safeloop.review.auditing.chains import SessionKey, session_key
@@ -40,6 +41,7 @@ _SUSPENDED = "suspended"
 _OF_SESSIONS = order.WORK | {"open", "release"}
 
 _State = Unopened | Reviewed | bytes | str
+_Rule = Callable[[Governed, Row], Iterable[Finding]]
 
 
 class Word:
@@ -61,34 +63,46 @@ class Word:
         self._lost_at = 0  # number of the first row that was not shown
         self._has_families = False
         self._policy = OwnPolicy(trust)
-        self._rules: dict[str, Callable[[Governed, Row], Iterable[Finding]]] = {
+        self._rules: dict[str, _Rule] = {
             "intent": self._intent, "attempt": self._outcome, "turn": self._outcome, "call": self._call,
             "approval": self._approval, "tool": self._tool, "check": closing.check_criterion,
             "close": self._close, "release": _unclosed,
         }
 
-    def follow(self, row: Row) -> Iterable[Finding]:
-        """Take in the next row; return what it shows against its loop, to be read before the next row is taken in.
+    def follow(self, row: Row) -> list[Finding]:
+        """Take in the next row; return what it shows against its loop.
 
         Args:
             row: A row whose signature, place and form of kind hold. One that is passed over is noticed.
         """
-        if row.idx != self._next and not self._lost_at:
+        return self.follow_all((row,))
+
+    def follow_all(self, rows: Sequence[Row]) -> list[Finding]:
+        """Take in the next rows, at least one, at positions that follow each other; return what they show."""
+        if rows[0].idx != self._next and not self._lost_at:
             self._lost_at = self._next + 1
-        self._next = row.idx + 1
-        if self._windows.see(row.at):
-            self._doubts.forget_ended(self._running.__contains__)
-        if row.kind == "reconcile":
-            self._doubts.reconcile(row)
-        session = self._running.get(row.session)
-        if session is not None:
-            return self._go_on(session, row)
-        if row.session == LEDGER_SESSION:
-            return self._of_the_ledger(row)
-        state = self._state(row)
-        if type(state) is Unopened:
-            return self._begin(state, row)
-        return self._after(state, row) if type(state) is Reviewed else ()
+        self._next = rows[-1].idx + 1
+        found: list[Finding] = []
+        running, rules, see = self._running, self._rules, self._windows.see
+        for row in rows:
+            _, _, _, at, _, kind, _, n, prev, name, _, leaf = row
+            if see(at):
+                self._doubts.forget_ended(running.__contains__)
+            if kind == "reconcile":
+                self._doubts.reconcile(row)
+            session = running.get(name)
+            if session is None:
+                found += self._apart(row)
+            elif n != session.rows or prev != session.leaf:
+                del running[name]
+                self._sessions[session_key(name)] = self._lose(row)
+            else:
+                session.rows, session.leaf, rule = n + 1, leaf, rules.get(kind)
+                if rule is None or session.breach or session.suspended:
+                    found += self._out_of_order(session, row, rule)
+                else:
+                    found += rule(session, row)
+        return found
 
     def finish(self) -> Iterable[Finding]:
         """Return what could be said only after the last row: nothing, as every rule is about a row and those before."""
@@ -108,17 +122,14 @@ class Word:
         elif row.kind in _OF_SESSIONS:
             yield about(row, Rule.BEGUN, f"{row.kind} in session {LEDGER_SESSION}, which no loop opens")
 
-    def _go_on(self, session: Governed, row: Row) -> Iterable[Finding]:
-        """Take in a row of a session that runs."""
-        if row.n != session.rows or row.prev != session.leaf:
-            del self._running[row.session]
-            self._sessions[session_key(row.session)] = self._lose(row)
-            return ()
-        session.rows, session.leaf = row.n + 1, row.leaf
-        if not order.is_free(session, row):
-            return self._out_of_order(session, row)
-        rule = self._rules.get(row.kind)
-        return () if rule is None else rule(session, row)
+    def _apart(self, row: Row) -> Iterable[Finding]:
+        """Take in a row of no session that runs."""
+        if row.session == LEDGER_SESSION:
+            return self._of_the_ledger(row)
+        state = self._state(row)
+        if type(state) is Unopened:
+            return self._begin(state, row)
+        return self._after(state, row) if type(state) is Reviewed else ()
 
     def _lose(self, row: Row) -> str:
         """Take note that a row before this one was not shown."""
@@ -186,19 +197,19 @@ class Word:
             if not self._lost_at:
                 yield about(row, Rule.WINDOW, words)
 
-    def _out_of_order(self, session: Governed, row: Row) -> Iterator[Finding]:
+    def _out_of_order(self, session: Governed, row: Row, rule: _Rule | None) -> Iterator[Finding]:
         yield from order.move(session, row)
-        rule = self._rules.get(row.kind)
         if rule is not None:
             yield from rule(session, row)
 
     def _intent(self, session: Governed, row: Row) -> Iterable[Finding]:
-        own = session.account
-        found = list(intents.reserve(session, row, self._windows.hour))
-        own.reserve(row)
-        self._windows.charge(self._windows.hour, row.data["reserved_tokens"], row.data["reserved_microusd"] or 0)
+        own, windows, data = session.account, self._windows, row.data
+        found = intents.reserve(session, row, windows.hour)
+        own.reserve(data["turn"], data["reserved_tokens"], data["reserved_microusd"])
+        windows.charge(windows.hour, data["reserved_tokens"], data["reserved_microusd"] or 0)
         if not (self._lost_at and own.has_children):  # what a child's lost rows gave back is not known
-            found += [about(row, Rule.CEILING, words) for words in crossed(own, row, is_own=True)]
+            for words in crossed(own, data, is_own=True):
+                found.append(about(row, Rule.CEILING, words))
         if not self._lost_at and (own.parent is not None or self._windows.is_limited):
             found += self._shared(own, row)
         return found
@@ -206,7 +217,7 @@ class Word:
     def _shared(self, own: Account, intent: Row) -> Iterator[Finding]:
         """Hold an intent against what is limited for several sessions together."""
         for account in () if own.parent is None else own.parent.line():
-            for words in crossed(account, intent, is_own=False):
+            for words in crossed(account, intent.data, is_own=False):
                 yield about(intent, Rule.PARENT, f"of session {account.session}: {words}")
         for words in self._windows.crossed(intent) if self._windows.is_limited else ():
             yield about(intent, Rule.WINDOW, words)
@@ -214,10 +225,11 @@ class Word:
     def _outcome(self, session: Governed, row: Row) -> Iterable[Finding]:
         held = session.pending.pop(row.data["intent"], None)
         hour = self._windows.hour if held is None else held.hour
-        self._windows.charge(hour, *session.account.settle(row, held))
+        charge = charged(row)
+        self._windows.charge(hour, *session.account.settle(row, charge, held))
         if row.kind == "attempt" and row.data["in_doubt"]:
             self._doubts.note(row, hour, session.account)
-        return intents.settle(session, row, held)
+        return intents.settle(session, row, charge, held)
 
     def _call(self, session: Governed, row: Row) -> Iterator[Finding]:
         return calls.begin(session, row, is_whole=not self._lost_at)
