@@ -134,11 +134,10 @@ _END = (
     + r',"session":"(?!latest")[A-Za-z0-9][A-Za-z0-9._:-]{0,127}","v":1,"writer":"([0-9a-f]{64})"\}\Z'
 )
 
-PLAIN = {
-    kind.encode(): re.compile((_BEGIN + data + f',"kind":"{kind}' + _END).encode()) for kind, data in _DATA.items()
-}
-"""By kind, what a plain body looks like: the ledger and the writer are the groups."""
+KINDS = frozenset(_DATA)
+"""Those of which there are plain rows."""
 
+_compiled: dict[bytes, re.Pattern[bytes]] = {}  # by kind, once a row of it was seen: most programs see few
 _KIND = b',"kind":"'
 
 _ENTRY = _record(content=_COMMITMENT, role=_NAME)
@@ -199,5 +198,15 @@ def _match(body: bytes) -> re.Match[bytes] | None:
     if len(body) > MAX_BODY_BYTES:
         return None
     begin = body.rfind(_KIND) + len(_KIND)
-    plain = PLAIN.get(body[begin : body.find(b'"', begin)])
+    kind = body[begin : body.find(b'"', begin)]
+    plain = _compiled.get(kind) or _plain(kind)
     return None if plain is None else plain.match(body)
+
+
+def _plain(kind: bytes) -> re.Pattern[bytes] | None:
+    """Compile what a plain body of a kind looks like, if there is one: the ledger and the writer are the groups."""
+    name = kind.decode("latin-1")
+    if name not in KINDS:
+        return None
+    _compiled[kind] = re.compile((_BEGIN + _DATA[name] + f',"kind":"{name}' + _END).encode())
+    return _compiled[kind]

@@ -33,6 +33,8 @@ _IN_HAND = 2
 _UNDER_WAY = 4
 """Blocks for each process that are worked on, or done and waiting for their turn."""
 
+_READY = "ready"
+
 _PIPE_BYTES = 1_000_000
 
 _PATIENCE_S = 5.0
@@ -72,8 +74,11 @@ class _Errand(Generic[Result]):
 
 @dataclass(slots=True)
 class _Worker(Generic[Result]):
+    """A process; until it has started and said so, nobody waits for what it would do."""
+
     process: BaseProcess
     pipe: Connection
+    is_ready: bool = False
     errands: deque[_Errand[Result]] = field(default_factory=deque)
 
 
@@ -135,9 +140,11 @@ class _Crew(Generic[Result]):
             self._collect(None)
 
     def dismiss(self) -> None:
-        """End every worker; one that does not heed the end of its pipe is killed."""
+        """End every worker; one that is only starting, or does not heed the end of its pipe, is killed."""
         for worker in self._workers:
             worker.pipe.close()
+            if not worker.is_ready:
+                worker.process.kill()
         for worker in self._workers:
             worker.process.join(_PATIENCE_S)
             if worker.process.is_alive():
@@ -146,8 +153,9 @@ class _Crew(Generic[Result]):
             worker.process.close()
 
     def _free(self) -> _Worker[Result] | None:
-        worker = min(self._workers, key=lambda each: len(each.errands))
-        return worker if len(worker.errands) < _IN_HAND else None
+        ready = [each for each in self._workers if each.is_ready]
+        worker = min(ready, key=lambda each: len(each.errands), default=None)
+        return worker if worker is not None and len(worker.errands) < _IN_HAND else None
 
     def _send(self, worker: _Worker[Result], block: Block) -> _Errand[Result]:
         try:
@@ -159,7 +167,7 @@ class _Crew(Generic[Result]):
 
     def _collect(self, timeout_s: float | None) -> bool:
         """Take in what is done; wait for something that is, unless there is a limit of time; say whether any was."""
-        busy = {worker.pipe: worker for worker in self._workers if worker.errands}
+        busy = {worker.pipe: worker for worker in self._workers if worker.errands or not worker.is_ready}
         done = wait(list(busy), timeout_s)
         for pipe in done:
             worker = busy[pipe]  # type: ignore[index]  # only these pipes are waited for
@@ -167,7 +175,9 @@ class _Crew(Generic[Result]):
                 result = worker.pipe.recv()
             except (EOFError, OSError):
                 raise _ended(worker.process) from None
-            worker.errands.popleft().result.append(result)
+            if worker.is_ready:
+                worker.errands.popleft().result.append(result)
+            worker.is_ready = True
         return bool(done)
 
 
@@ -203,6 +213,7 @@ def _serve(pipe: Connection, work: Callable[[Block], Result]) -> None:
     # The pipe is emptied at once: who fills it must never wait for somebody who waits for them to take a result.
     Thread(target=_receive, args=(pipe, blocks), daemon=True).start()
     with contextlib.suppress(ConnectionError):
+        pipe.send(_READY)
         while (block := blocks.get()) is not None:
             pipe.send(work(block))
 

@@ -116,6 +116,7 @@ def test_blocks_of_any_size_give_the_same_report(
         assert scene.report(rows_per_block=rows_per_block, tree_only=tree_only) == whole
 
 
+@pytest.mark.usefixtures("started")
 @FEW
 @given(steps=st.lists(STEPS, min_size=1, max_size=3), with_tree=st.booleans(), tree_only=st.booleans())
 def test_several_processes_give_the_same_report(
@@ -126,6 +127,7 @@ def test_several_processes_give_the_same_report(
     assert scene.report(processes=2, rows_per_block=2, tree_only=tree_only) == scene.report(tree_only=tree_only)
 
 
+@pytest.mark.usefixtures("started")
 def test_an_untouched_ledger_passes_in_several_processes(scene: Scene) -> None:
     scene.restore()
     report = scene.report(processes=2, rows_per_block=4)

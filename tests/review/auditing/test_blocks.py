@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +32,26 @@ def die_at_one(block: Block) -> int:
     if block.first == 1 and multiprocessing.parent_process() is not None:
         os.kill(os.getpid(), signal.SIGKILL)
     return block.first
+
+
+class Late:
+    """Says which process works; another one than this gets to it only after a minute."""
+
+    def __call__(self, _: Block) -> int:
+        return os.getpid()
+
+    def __reduce__(self) -> tuple[Callable[[], Late], tuple[()]]:
+        return late, ()
+
+
+def late() -> Late:
+    if multiprocessing.parent_process() is not None:
+        time.sleep(60)
+    return Late()
+
+
+def who(_: Block) -> int:
+    return os.getpid()
 
 
 def positions(end: int) -> Iterator[tuple[object, object, object]]:
@@ -90,6 +110,7 @@ def test_a_subtree_cannot_begin_within_another() -> None:
         frontier.append(LEAVES[1], 1)
 
 
+@pytest.mark.usefixtures("started")
 @pytest.mark.parametrize("processes", [1, 2, 3])
 def test_results_come_in_order_and_few_blocks_are_under_way(processes: int) -> None:
     drawn: list[int] = []
@@ -106,6 +127,7 @@ def test_results_come_in_order_and_few_blocks_are_under_way(processes: int) -> N
     assert len(drawn) == 40
 
 
+@pytest.mark.usefixtures("started")
 @pytest.mark.parametrize("processes", [1, 2])
 def test_an_error_of_the_source_comes_after_every_result(processes: int) -> None:
     def broken() -> Iterator[Block]:
@@ -118,12 +140,27 @@ def test_an_error_of_the_source_comes_after_every_result(processes: int) -> None
     assert seen == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.usefixtures("started")
 def test_a_worker_that_dies_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(SafeloopError, match=r"ended before its work did \(exit code -9\)") as caught:
         with results(die_at_one, blocks(positions(10), 1), 2) as found:
             list(found)
     assert "--processes 1" in caught.value.hint
     assert not children(os.getpid())
+
+
+def test_nobody_waits_for_a_worker_that_has_not_started() -> None:
+    began = time.monotonic()
+    with results(Late(), blocks(positions(50), 1), 2) as found:
+        assert [(block.first, pid) for block, pid in found] == [(at, os.getpid()) for at in range(50)]
+    assert not children(os.getpid())
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.usefixtures("started")
+def test_a_worker_that_has_started_takes_part() -> None:
+    with results(who, blocks(positions(50), 1), 2) as found:
+        assert {os.getpid()} < {pid for _, pid in found}
 
 
 def test_whoever_leaves_early_leaves_no_process_behind() -> None:
@@ -134,15 +171,16 @@ def test_whoever_leaves_early_leaves_no_process_behind() -> None:
 
 
 LONG = """
-import sys
-from tests.review.auditing.test_blocks import positions, sizes
+from tests.review.auditing.test_blocks import positions, who
 from safeloop.review.auditing.blocks import blocks
 from safeloop.review.auditing.workers import results
 if __name__ == "__main__":
-    with results(sizes, blocks(positions(10**9), 1), 3) as found:
-        for block, _ in found:
-            if block.first == 20:
+    with results(who, blocks(positions(10**9), 1), 3) as found:
+        seen = set()
+        for _, pid in found:
+            if pid not in seen and len(seen) == 2:
                 print("ready", flush=True)
+            seen.add(pid)
 """
 
 
@@ -157,14 +195,18 @@ def test_workers_end_with_whoever_they_work_for(tmp_path: Path, ending: signal.S
         env={**os.environ, "PYTHONPATH": str(root_folder)},
     )
     assert parent.stdout is not None
-    assert parent.stdout.readline() == "ready\n"
-    workers = children(parent.pid)
-    assert len(workers) == 2
-    if ending is signal.SIGINT:
-        os.killpg(parent.pid, ending)
-    else:
+    try:
+        assert parent.stdout.readline() == "ready\n"
+        workers = children(parent.pid)
+        assert len(workers) == 2
+        if ending is signal.SIGINT:
+            os.killpg(parent.pid, ending)
+        else:
+            parent.kill()
+        _, errors = parent.communicate(timeout=30)
+    finally:
         parent.kill()
-    _, errors = parent.communicate(timeout=30)
+        parent.wait()
     assert parent.returncode == -ending
     assert errors.count("Traceback") == (ending is signal.SIGINT)  # the script's own
     patience = time.monotonic() + 30
