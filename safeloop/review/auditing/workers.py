@@ -119,6 +119,7 @@ class _Crew(Generic[Result]):
         source, line = _Source(blocks), deque[_Errand[Result]]()
         most = _UNDER_WAY * (len(self._workers) + 1)
         while True:
+            is_news = self._collect(0)  # before each step of our own: then no worker is out of work for long
             while len(line) < most and (free := self._free()) is not None and (block := source.next()) is not None:
                 line.append(self._send(free, block))
             if not line and source.is_over:
@@ -126,7 +127,7 @@ class _Crew(Generic[Result]):
             if line and line[0].result:
                 errand = line.popleft()
                 yield errand.block, errand.result[0]
-            elif not self._collect(0):
+            elif not is_news:
                 self._help(line, source, most)
         if source.failure is not None:
             raise source.failure

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,7 @@ from safeloop.errors import LedgerError, ProofError, SafeloopError
 from safeloop.ledger.merkle import Frontier, root
 from safeloop.review.auditing import blocks as cutting
 from safeloop.review.auditing.blocks import Block, blocks, subtree
-from safeloop.review.auditing.workers import results
+from safeloop.review.auditing.workers import _Crew, results
 
 LEAVES = [bytes([number]) * 32 for number in range(32)]
 
@@ -163,6 +164,30 @@ def test_a_worker_that_has_started_takes_part() -> None:
         assert {os.getpid()} < {pid for _, pid in found}
 
 
+@pytest.mark.usefixtures("started")
+def test_a_worker_that_is_done_has_its_next_block_before_anything_else_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent, crews, send = list[int](), set[_Crew[int]](), _Crew._send
+
+    def watch(crew: _Crew[int], worker: Any, block: Block) -> Any:
+        crews.add(crew)
+        sent.append(block.first)
+        return send(crew, worker, block)
+
+    monkeypatch.setattr(_Crew, "_send", watch)
+    after = []
+    with results(who, blocks(positions(40), 1), 2) as found:
+        for _ in found:
+            after.append(len(sent))
+            (crew,) = crews
+            worker = crew._workers[0]
+            if worker.errands:
+                assert worker.pipe.poll(30)
+    growing = after[: after.index(after[-1]) + 1]
+    assert len(growing) > 5
+    assert growing == sorted(set(growing))
+
+
+@pytest.mark.usefixtures("started")
 def test_whoever_leaves_early_leaves_no_process_behind() -> None:
     with results(sizes, blocks(positions(100), 1), 3) as found:
         next(found)
