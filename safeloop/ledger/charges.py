@@ -15,6 +15,9 @@ from safeloop.ledger.rows import LEDGER_SESSION
 if TYPE_CHECKING:
     from safeloop.ledger.rows import Row
 
+Charge = tuple[int, int | None]
+"""Tokens and micro-dollars; None for a price that is not known."""
+
 HOUR = len("2026-11-21T07")
 _CHARGED = {"attempt": ("charged_tokens", "charged_microusd"), "turn": ("token_delta", "cost_microusd")}
 
@@ -78,8 +81,8 @@ def post(book: Book, row: Row) -> None:
                 _lower(book, item)
 
 
-def charged(row: Row) -> tuple[int, int | None]:
-    """Return the tokens and micro-dollars that a `turn` or `attempt` row charges; None for a price not known."""
+def charged(row: Row) -> Charge:
+    """Return what a `turn` or `attempt` row charges."""
     of_tokens, of_microusd = _CHARGED[row.kind]
     return row.data[of_tokens], row.data[of_microusd]
 

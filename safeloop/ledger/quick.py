@@ -140,14 +140,17 @@ KINDS = frozenset(_DATA)
 _compiled: dict[bytes, re.Pattern[bytes]] = {}  # by kind, once a row of it was seen: most programs see few
 _KIND = b',"kind":"'
 
+Claims = tuple[bytes, bytes]
+"""The ledger and the writer of a row by its own word; both ASCII."""
+
 _ENTRY = _record(content=_COMMITMENT, role=_NAME)
 _REQUEST = re.compile(rf"{_several(_ENTRY)}\Z".encode())
 _COMMITTED = re.compile(rb'\{"bytes":([0-9]{1,16}),"salted_sha256":"([0-9a-f]{64})","type":"((?:[^"\\]|\\.)*)"\}')
 
-def plain_claims(body: bytes, signature: bytes) -> tuple[bytes, bytes] | None:
-    """Return the ledger and the writer that a row claims, if its body is plainly canonical and of its kind's form.
+def plain_claims(body: bytes, signature: bytes) -> Claims | None:
+    """Return what a row claims, if its body is plainly canonical and of its kind's form.
 
-    Both are ASCII. None says nothing: the row may be as good, and must be parsed.
+    None says nothing: the row may be as good, and must be parsed.
     """
     found = _match(body)
     if found is None or len(signature) != SIGNATURE_BYTES:

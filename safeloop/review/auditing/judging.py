@@ -5,11 +5,11 @@ Nothing comes back of a row that is as it should be but its leaf.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from safeloop.ledger import ed25519
-from safeloop.ledger.quick import plain_claims
+from safeloop.ledger.quick import Claims, plain_claims
 from safeloop.ledger.seal import pae, sealed_leaf
 from safeloop.ledger.trust import Trust
 from safeloop.review.auditing.blocks import Block, subtree
@@ -58,21 +58,31 @@ class Judge:
         places = range(len(bodies))
         asked = None if self.session is None else tuple(at for at in places if self._is_asked_for(block.bodies[at]))
         claims = list(map(plain_claims, bodies, signatures))
-        first, since, latest, found = block.first, self.since, None, {}
-        key, end = b"", 0.0
-        for at in places if asked is None else asked:
-            claim = claims[at]
-            if claim is not None:
-                if claim != latest:
-                    latest = claim
-                    key, end = signer(claim, self.trust, self.origin)
-                if first + at < since or (first + at < end and ed25519.verify(key, signatures[at], messages[at])):
-                    continue
-            doubt = self._judge(first + at, block.bodies[at], block.signatures[at])
+        found = {}
+        for at in self._unclear(block.first, places if asked is None else asked, claims, signatures, messages):
+            doubt = self._judge(block.first + at, block.bodies[at], block.signatures[at])
             if doubt is not None:
                 found[at] = doubt
         levels = subtree(leaves) if len(leaves) == self.size else (leaves,)
         return Judged(levels, found, asked)
+
+    def _unclear(
+        self, first: int, places: Iterable[int], claims: Sequence[Claims | None], signatures: Sequence[bytes],
+        messages: Sequence[bytes],
+    ) -> Iterator[int]:
+        """Yield the places of rows that are not plainly right and, unless audited before, signed by who they claim."""
+        latest, key, end = None, b"", 0.0
+        for at in places:
+            claim = claims[at]
+            if claim is None:
+                yield at
+                continue
+            if claim != latest:
+                latest = claim
+                key, end = signer(claim, self.trust, self.origin)
+            idx = first + at
+            if not (idx < self.since or (idx < end and ed25519.verify(key, signatures[at], messages[at]))):
+                yield at
 
     def _judge(self, idx: int, body: object, signature: object) -> Testimony | None:
         if idx < self.since:

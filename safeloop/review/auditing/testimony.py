@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from safeloop.errors import EncodingError
 from safeloop.ledger import Row, ed25519, seal
 from safeloop.ledger.kinds import KINDS, check_data
+from safeloop.ledger.quick import Claims
 from safeloop.ledger.rows import UnknownVersion, parse_row
 from safeloop.ledger.trust import Trust
 from safeloop.review.auditing.findings import Finding, Rule, finding
@@ -41,7 +42,7 @@ def as_bytes(stored: Iterable[object]) -> list[bytes]:
     return [each if type(each) is bytes else b"" for each in stored]
 
 
-def signer(claims: tuple[bytes, bytes], trust: Trust, origin: str | None) -> tuple[bytes, float]:
+def signer(claims: Claims, trust: Trust, origin: str | None) -> tuple[bytes, float]:
     """Return the raw key of the writer that rows claim, and the position from which on it does not count.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from safeloop.ledger import Row
+from safeloop.ledger.charges import Charge
 from safeloop.review.auditing.findings import Finding, Rule, about
 from safeloop.review.auditing.word.scopes import Pending
 from safeloop.review.auditing.word.states import Governed
@@ -38,9 +39,7 @@ def reserve(session: Governed, row: Row, hour: str) -> list[Finding]:
     return found
 
 
-def settle(
-    session: Governed, row: Row, charge: tuple[int, int | None], held: Pending | None
-) -> Iterable[Finding]:
+def settle(session: Governed, row: Row, charge: Charge, held: Pending | None) -> Iterable[Finding]:
     """Take in a `turn` or `attempt` row: it ends one open intent, and charges what was used.
 
     Args:
@@ -91,7 +90,7 @@ def _expected(session: Governed) -> str:
     return f"where attempt 1 at turn {session.last_turn + 1} should follow{open_turns}"
 
 
-def _undercharged(row: Row, charge: tuple[int, int | None], held: Pending) -> Iterable[str]:
+def _undercharged(row: Row, charge: Charge, held: Pending) -> Iterable[str]:
     words: list[str] = []
     data, (tokens, price) = row.data, charge
     if row.kind == "attempt":

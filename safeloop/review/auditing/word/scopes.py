@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from safeloop.ledger import Row
+from safeloop.ledger.charges import Charge
 from safeloop.spec import Breach, Ceilings, Reason, crossing
 from safeloop.spec.tally import Turns
 
@@ -70,12 +71,12 @@ class Account:
         self.own.unpriced += price is None
         self._charge_own(turn, tokens, price or 0)
 
-    def settle(self, row: Row, charge: tuple[int, int | None], held: Pending | None) -> tuple[int, int]:
+    def settle(self, row: Row, charge: Charge, held: Pending | None) -> tuple[int, int]:
         """Charge what came of an attempt in place of what was held for it.
 
         Args:
             row: A `turn` or `attempt` row.
-            charge: As `ledger.charges.charged` says of it.
+            charge: What it charges.
             held: The intent that it settles, if there is one.
 
         Returns:
