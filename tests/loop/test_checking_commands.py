@@ -5,7 +5,7 @@ import pytest
 from safeloop.errors import SpecError
 from safeloop.spec import Criterion
 from safeloop.tools import ToolRegistry, file_tools
-from safeloop.tools.sandbox import Bubblewrap, SandboxMissing, backend, bwrap, check_runner, fault_of, runner_in
+from safeloop.tools.sandbox import Bubblewrap, SandboxMissing, bwrap, check_runner, fault_of, finding, runner_in
 from tests.loop.playing import Player, call, loop_of, reply, spec_of
 
 TESTED = Criterion("tested", kind="command", command=("sh", "-c", "grep -q good report.md || { echo not good >&2; exit 1; }"))
@@ -57,7 +57,7 @@ def test_a_document_that_does_not_fit_closes_the_session_as_unmet(ledger):
 
 def test_a_runner_is_looked_for_only_where_a_criterion_has_a_command(monkeypatch, tmp_path):
     monkeypatch.setattr(bwrap, "SEARCHED", str(tmp_path))
-    monkeypatch.setattr(backend, "SEARCHED", str(tmp_path))
+    monkeypatch.setattr(finding, "SEARCHED", str(tmp_path))
     assert check_runner((FITS,), None) is None
     with pytest.raises(SandboxMissing, match="code cannot be run here"):
         check_runner((FITS, TESTED), None)

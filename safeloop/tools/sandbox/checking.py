@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from safeloop.spec import Ran, Run
 from safeloop.tools.clean import ToolError, Verbatim, clean
 from safeloop.tools.removing import temporary_folder
-from safeloop.tools.sandbox.backend import Sandbox, find_sandbox
+from safeloop.tools.sandbox.finding import find_sandbox
 from safeloop.tools.sandbox.limits import Ended, Execution, Limits, Places
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from safeloop.spec import Criterion
+    from safeloop.tools.sandbox.backend import Sandbox
 
 CHECK_LIMITS = Limits(time_s=60.0)
 _TOLD = 1_000  # characters of what a program wrote

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from safeloop.tools.sandbox import Bubblewrap, Docker, Execution, Limits, Places, Sandbox, fault_of
-from safeloop.tools.sandbox.backend import _candidates
 from safeloop.tools.sandbox.docker import IMAGE
+from safeloop.tools.sandbox.finding import _candidates
 
 SMALL = Limits(
     time_s=10.0, memory_bytes=256 << 20, processes=40, temporary_bytes=8_000_000, file_bytes=5_000_000,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from safeloop.errors import SettingError
-from safeloop.tools.sandbox import Bubblewrap, Limits, Places, SandboxMissing, backend, bwrap, fault_of, find_sandbox
+from safeloop.tools.sandbox import Bubblewrap, Limits, Places, SandboxMissing, bwrap, fault_of, find_sandbox, finding
 from safeloop.tools.sandbox.cgroup import group_in, own_parent
 from safeloop.tools.sandbox.probe import PROBE_LIMITS, faults
 from safeloop.tools.sandbox.watching import DiskWatch, memory_of_tree
@@ -58,7 +58,7 @@ def test_each_thing_that_a_program_could_do_is_a_fault(change: dict[str, Any], s
 
 def test_a_machine_without_either_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(bwrap, "SEARCHED", str(tmp_path))
-    monkeypatch.setattr(backend, "SEARCHED", str(tmp_path))
+    monkeypatch.setattr(finding, "SEARCHED", str(tmp_path))
     with pytest.raises(SandboxMissing) as refused:
         find_sandbox()
     assert f"bwrap: not in {bwrap.SEARCHED}: bwrap" in str(refused.value)
