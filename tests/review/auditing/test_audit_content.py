@@ -25,6 +25,7 @@ from tests.review.attacks import (
     make,
     of_record,
     raw,
+    rewrite_schema,
     set_signature,
 )
 
@@ -64,6 +65,16 @@ def test_changed_content_is_found_at_the_row_that_committed_to_it(tmp_path: Path
     assert found(report) == [("content", 4)]
     assert "is not what the row committed to" in report.findings[0].message
     assert (report.findings[0].session, report.rows_standing) == ("alpha", 9)
+
+
+@pytest.mark.parametrize("change", ["salt = 'words'", "bytes = 'words'", "bytes = 7", "type = x'00'"])
+def test_values_of_another_type_are_findings_and_never_exceptions(tmp_path: Path, change: str) -> None:
+    victim, alpha, _ = make(tmp_path)
+    rewrite_schema(victim.contents, "content", lambda text: text.replace("STRICT, ", ""))
+    with raw(victim.contents) as sql:
+        sql.execute(f"UPDATE content SET {change} WHERE salted_sha256 = ?", (digest(alpha.row("turn").data["response"]),))
+    rewrite_schema(victim.contents, "content", lambda text: text.replace("WITHOUT", "STRICT, WITHOUT"))
+    assert found(victim.audit()) == [("content", 4)]
 
 
 @pytest.mark.parametrize(("kind", "key", "row"), [("open", "task", 2), ("turn", "response", 4), ("close", "output", 5),

@@ -96,6 +96,16 @@ def test_values_of_another_type_are_findings_and_never_exceptions(tmp_path: Path
     assert found(report) == [("encoding", 5)]
 
 
+def test_a_last_row_of_another_n_is_found_although_its_prev_is_right(tmp_path: Path) -> None:
+    victim, _, _ = make(tmp_path)
+    rows = victim.sealed()
+    rows[9] = victim.seal(rows[9][0].replace(b'"n":4,"prev"', b'"n":6,"prev"'))
+    rebuild(victim, rows, log=victim.log)
+    report = victim.audit()
+    assert found(report) == [("chain", 10)]
+    assert "is n 6 of session beta, where n 4 should follow" in report.findings[0].message
+
+
 def test_a_duplicate_key_signed_by_the_true_writer_is_found_by_the_encoding_alone(tmp_path: Path) -> None:
     victim, _, _ = make(tmp_path)
     rows = victim.sealed()

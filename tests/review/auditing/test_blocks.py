@@ -41,12 +41,12 @@ class Late:
     def __call__(self, _: Block) -> int:
         return os.getpid()
 
-    def __reduce__(self) -> tuple[Callable[[], Late], tuple[()]]:
-        return late, ()
+    def __reduce__(self) -> tuple[Callable[[int], Late], tuple[int]]:
+        return late, (os.getpid(),)
 
 
-def late() -> Late:
-    if multiprocessing.parent_process() is not None:
+def late(pid: int) -> Late:
+    if os.getpid() != pid:
         time.sleep(60)
     return Late()
 
@@ -150,7 +150,8 @@ def test_a_worker_that_dies_is_an_error_that_says_what_to_do() -> None:
     assert not children(os.getpid())
 
 
-def test_nobody_waits_for_a_worker_that_has_not_started() -> None:
+def test_nobody_waits_for_a_worker_that_has_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("safeloop.review.auditing.workers._PATIENCE_S", 60.0)
     began = time.monotonic()
     with results(Late(), blocks(positions(50), 1), 2) as found:
         assert [(block.first, pid) for block, pid in found] == [(at, os.getpid()) for at in range(50)]
