@@ -175,6 +175,15 @@ def test_a_row_that_is_not_shown_accuses_nobody(lost: int) -> None:
     assert [found[0] for found in judged(book, without=(lost,))] == []
 
 
+def test_a_session_of_which_a_row_follows_another_than_was_shown_is_judged_no_further() -> None:
+    book = Book()
+    Loop(book).begin().step().breach().ask().end("breached")
+    assert [found[:2] for found in judged(book)] == [("breach", 6)]
+    book.rows[5] = book.rows[5]._replace(prev="f" * 64)
+    assert judged(book) == []
+    assert book.rows[5].kind == "intent"
+
+
 def test_a_note_says_up_to_where_limits_and_parents_were_judged() -> None:
     book = Book()
     book.limits()
