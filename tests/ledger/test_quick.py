@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -48,7 +49,8 @@ OTHERWISE = [
     ERROR | {"class": 1}, ERROR | {"detail": {}},
     {"turns": -1}, {"turn": 1}, {"turns": 2**53}, [GRANTED | {"name": 1}], [GRANTED | {"permission": "all"}], [{}],
     [CRITERION] * 101, [CRITERION | {"more": 1}], [{"name": "no kind"}], [CRITERIA | {"retries": -1}],
-    [CRITERION | {"contains": "x"}], {"permissions": ["all"]}, {"names": []}, ["g" * 64], ["0" * 63], "n" * 4_001, "\x1f",
+    [CRITERION | {"contains": "x"}], {"permissions": ["all"]}, {"names": []}, {"permissions": [], "names": ["n" * 201]},
+    {"permissions": [], "more": 1}, ["g" * 64], ["0" * 63], "n" * 4_001, "\x1f",
 ]  # fmt: skip
 
 
@@ -59,11 +61,12 @@ def bodies(kind: str, *, is_plain: bool) -> st.SearchStrategy[bytes]:
         right = st.sampled_from([value for value in PLAINLY if check(value)])
         fields[key] = right if is_plain else st.one_of(right, right, right, st.sampled_from(PLAINLY + OTHERWISE))
 
-    def body(data: dict[str, Any]) -> bytes:
-        text = json.dumps(BODY | {"kind": kind, "data": data}, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return text.encode("utf-8", "surrogatepass")
+    return st.fixed_dictionaries(fields).map(partial(encoded, kind))
 
-    return st.fixed_dictionaries(fields).map(body)
+
+def encoded(kind: str, data: dict[str, Any]) -> bytes:
+    text = json.dumps(BODY | {"kind": kind, "data": data}, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "surrogatepass")
 
 
 @pytest.mark.parametrize("kind", sorted(quick.KINDS))
@@ -75,6 +78,14 @@ def test_what_is_plain_is_canonical_and_of_its_form_and_what_runs_write_is_plain
     if plain_claims(body, SIGNATURE) is not None:
         row = parse_row(0, body, SIGNATURE)
         check_data(row.kind, row.data)
+
+
+@pytest.mark.parametrize("kind", sorted(quick.KINDS))
+def test_no_value_of_another_form_is_plain_wherever_it_stands(kind: str) -> None:
+    right = {key: next(filter(check, PLAINLY)) for key, check in KINDS[kind].items()}
+    for key, value in product(right, PLAINLY + OTHERWISE):
+        if plain_claims(encoded(kind, right | {key: value}), SIGNATURE) is not None:
+            check_data(kind, right | {key: value})
 
 
 @given(data=st.data())
@@ -110,8 +121,7 @@ ATTESTATION = {
 
 
 def attested(**said: str) -> bytes:
-    body = BODY | {"kind": "attestation", "data": ATTESTATION | said}
-    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return encoded("attestation", ATTESTATION | said)
 
 
 @pytest.mark.parametrize("text", ['"', "\\", "\b", "\f", "\n", "\r", "\t", "\x7f", "/", "é", '\\",', ""])
