@@ -87,7 +87,7 @@ class ContentCheck:
         lacking = {claim for claim in wanted if not self._is_remembered(claim)}
         self._settled = {
             row.idx for row, claimed in zip(rows, claims, strict=True)
-            if not (lacking and lacking.intersection(claimed))
+            if (not lacking or lacking.isdisjoint(claimed))
             and (row.kind not in _MORE or self._is_more(row, digests))
         }
 
