@@ -128,6 +128,14 @@ def test_a_time_ceiling_is_held_and_the_clock_is_not_set_back() -> None:
     ]
 
 
+def test_the_clock_of_an_intent_is_not_set_back_by_what_settles_it() -> None:
+    book = Book()
+    Loop(book).begin({"elapsed_ms": 1_000}).ask(elapsed_ms=500).reply(elapsed_ms=0).ask(elapsed_ms=499)
+    assert judged(book) == [
+        ("ceiling", 5, "sets its clock back: 499 ms elapsed, and an earlier row of its session says 500")
+    ]
+
+
 def test_tool_calls_are_counted_where_they_ran() -> None:
     book = Book()
     loop = Loop(book).begin({"tool_calls": 2}).step().plan(*LOOK).act(*LOOK).act("nope", "read", error="E", ms=0)
